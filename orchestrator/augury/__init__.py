@@ -1,0 +1,1 @@
+"""Augury: hyperparameter searches over any command, on your own machines."""

@@ -1,0 +1,1 @@
+"""Numbered migrations, applied by `store.database.open_store`."""

@@ -1,0 +1,258 @@
+"""Runs and their attempts: every transition is one compare-and-set with its event row beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from augury.run import FINAL_STATES, HELD_STATES, MAX_LOST_ATTEMPTS, OPEN_STATES, Ended, Want
+from augury.store import events
+from augury.store.records import AttemptRecord, RunRecord
+from augury.store.schema import attempts, runs, searches
+
+_BY_ID = select(runs).where(runs.c.id == bindparam("id"))
+_CLAIM = (
+    update(runs)
+    .where(
+        runs.c.id == bindparam("run"),
+        runs.c.token == bindparam("of_token"),
+        runs.c.state == "queued",
+        runs.c.want == "",
+    )
+    .values(
+        state="running",
+        nonce=bindparam("by_nonce"),
+        worker=bindparam("by_worker"),
+        started_at=bindparam("now"),
+        attempts=runs.c.attempts + 1,
+    )
+    .returning(runs)
+)
+_INSERT_ATTEMPT = insert(attempts)
+_HELD = (
+    runs.c.id == bindparam("run"),
+    runs.c.token == bindparam("of_token"),
+    runs.c.nonce == bindparam("by_nonce"),
+    runs.c.state.in_(HELD_STATES),
+)
+_FINISH = update(runs).where(*_HELD)
+_ATTEMPT = update(attempts).where(
+    attempts.c.run_id == bindparam("run"), attempts.c.token == bindparam("of_token")
+)
+_ACK = _ATTEMPT.values(ack=bindparam("acked"), log_bytes=bindparam("bytes"))
+
+
+def claim(
+    connection: Connection, now: float, run_id: int, token: int, nonce: str, worker: str
+) -> RunRecord | None:
+    """Give a queued run to the attempt that asks first; None when it is not to be had."""
+    parameters = {"run": run_id, "of_token": token, "by_nonce": nonce, "by_worker": worker, "now": now}
+    row = connection.execute(_CLAIM, parameters).first()
+    if row is None:
+        return None
+    run = RunRecord.of(row)
+    attempt = {
+        "run_id": run_id,
+        "token": token,
+        "number": run.attempts,
+        "nonce": nonce,
+        "worker": worker,
+        "state": "running",
+        "started_at": now,
+    }
+    connection.execute(_INSERT_ATTEMPT, attempt)
+    data = {"state": "running", "attempt": run.attempts, "worker": worker}
+    events.add(connection, now, run.search_id, run_id, "run", data)
+    return run
+
+
+def acknowledge(connection: Connection, run_id: int, token: int, ack: int, log_bytes: int) -> None:
+    """Record the last report taken in of an attempt."""
+    connection.execute(_ACK, {"run": run_id, "of_token": token, "acked": ack, "bytes": log_bytes})
+
+
+def finish(
+    connection: Connection,
+    now: float,
+    run: RunRecord,
+    ended: Ended,
+    objective: float | None,
+    dropped: int = 0,
+) -> bool:
+    """End the attempt that holds `run`, and the run with it; False when it is not held by it any more."""
+    key = {"run": run.id, "of_token": run.token, "by_nonce": run.nonce}
+    data = {"state": ended.state, "objective": objective, "cause": ended.cause, "exit_code": ended.exit_code}
+    landed = events.add(connection, now, run.search_id, run.id, "run", data)
+    columns: dict[str, Any] = {
+        "state": ended.state,
+        "cause": ended.cause,
+        "exit_code": ended.exit_code,
+        "detail": ended.detail or None,
+        "objective": objective,
+        "landed": landed,
+        "ended_at": now,
+    }
+    if connection.execute(_FINISH.values(columns), key).rowcount == 0:
+        events.remove(connection, landed)
+        return False
+    attempt = {
+        "state": ended.state,
+        "cause": ended.cause,
+        "exit_code": ended.exit_code,
+        "ended_at": now,
+        "dropped": dropped,
+    }
+    connection.execute(_ATTEMPT.values(attempt), {"run": run.id, "of_token": run.token})
+    return True
+
+
+def lose(connection: Connection, now: float, run: RunRecord, reason: str) -> RunRecord | None:
+    """Take a run from an attempt that is gone: queue it again, or end it when it was lost too often.
+
+    A run that shall stop or be killed is `killed` instead. Returns the run as it is now, or None
+    when that attempt did not hold it any more.
+    """
+    key = {"run": run.id, "of_token": run.token, "by_nonce": run.nonce}
+    columns: dict[str, Any] = {"token": run.token + 1, "nonce": "", "lost": run.lost + 1, "worker": None}
+    if run.want:
+        columns |= {"state": "killed", "cause": "killed"}
+    elif run.lost >= MAX_LOST_ATTEMPTS:
+        columns |= {"state": "interrupted", "cause": "lost", "detail": reason}
+    else:
+        columns |= {"state": "queued", "started_at": None}
+    state = columns["state"]
+    event = events.add(
+        connection, now, run.search_id, run.id, "run", {"state": state, "cause": "lost", "reason": reason}
+    )
+    if state in FINAL_STATES:
+        columns |= {"landed": event, "ended_at": now}
+    row = connection.execute(update(runs).where(*_HELD).values(columns).returning(runs), key).first()
+    if row is None:
+        events.remove(connection, event)
+        return None
+    lost = {"state": "lost", "cause": "lost", "ended_at": now}
+    connection.execute(_ATTEMPT.values(lost), {"run": run.id, "of_token": run.token})
+    return RunRecord.of(row)
+
+
+def end_queued(connection: Connection, now: float, run_ids: Collection[int]) -> list[int]:
+    """Kill those of the runs that are still queued, each with a new token, and return their ids."""
+    killed: list[int] = []
+    for run_id in run_ids:
+        run = get(connection, run_id)
+        if run is None or run.state != "queued":
+            continue
+        landed = events.add(
+            connection, now, run.search_id, run_id, "run", {"state": "killed", "cause": "killed", "objective": None}
+        )
+        columns = {
+            "state": "killed",
+            "want": "kill",
+            "cause": "killed",
+            "token": run.token + 1,
+            "landed": landed,
+            "ended_at": now,
+        }
+        connection.execute(update(runs).where(runs.c.id == run_id, runs.c.state == "queued").values(columns))
+        killed.append(run_id)
+    return killed
+
+
+def raise_want(connection: Connection, run_ids: Collection[int], want: Want) -> list[RunRecord]:
+    """Record that held runs shall stop or be killed (never weakening a wish); return the held ones."""
+    if not run_ids:
+        return []
+    held = runs.c.id.in_(run_ids) & runs.c.state.in_(HELD_STATES)
+    statement = update(runs).where(held)
+    if want == "stop":
+        statement = statement.where(runs.c.want == "")
+    connection.execute(statement.values(want=want))
+    return [RunRecord.of(row) for row in connection.execute(select(runs).where(held).order_by(runs.c.id))]
+
+
+def renew_tokens(connection: Connection, run_ids: Collection[int]) -> dict[int, int]:
+    """Raise the token of runs that are still queued, so that their old doorbells are void."""
+    if not run_ids:
+        return {}
+    statement = (
+        update(runs)
+        .where(runs.c.id.in_(run_ids), runs.c.state == "queued")
+        .values(token=runs.c.token + 1)
+        .returning(runs.c.id, runs.c.token)
+    )
+    return {row.id: row.token for row in connection.execute(statement)}
+
+
+def get(connection: Connection, run_id: int) -> RunRecord | None:
+    """Return a run, or None."""
+    row = connection.execute(_BY_ID, {"id": run_id}).first()
+    return RunRecord.of(row) if row is not None else None
+
+
+def get_many(connection: Connection, run_ids: Collection[int]) -> dict[int, RunRecord]:
+    """Return those of the runs that exist, by id."""
+    rows = connection.execute(select(runs).where(runs.c.id.in_(run_ids)))
+    return {row.id: RunRecord.of(row) for row in rows}
+
+
+def of_search(connection: Connection, search_id: int, *, after: int = 0, limit: int | None = None) -> list[RunRecord]:
+    """Return the runs of a search in order of their ids, from the one behind `after` on."""
+    statement = select(runs).where(runs.c.search_id == search_id, runs.c.id > after).order_by(runs.c.id)
+    if limit is not None:
+        statement = statement.limit(limit)
+    return [RunRecord.of(row) for row in connection.execute(statement)]
+
+
+def open_tokens(connection: Connection, search_id: int) -> list[tuple[int, int, str]]:
+    """Return (id, token, state) of the runs of a search that are not final, in order of their ids."""
+    statement = (
+        select(runs.c.id, runs.c.token, runs.c.state)
+        .where(runs.c.search_id == search_id, runs.c.state.in_(OPEN_STATES))
+        .order_by(runs.c.id)
+    )
+    return [(row.id, row.token, row.state) for row in connection.execute(statement)]
+
+
+def held(connection: Connection) -> list[tuple[RunRecord, AttemptRecord]]:
+    """Return all runs that an attempt holds, with that attempt."""
+    statement = select(runs).where(runs.c.state.in_(HELD_STATES))
+    found = [RunRecord.of(row) for row in connection.execute(statement)]
+    return [(run, attempt) for run in found if (attempt := open_attempt(connection, run.id, run.token))]
+
+
+_ATTEMPT_BY_KEY = select(attempts).where(
+    attempts.c.run_id == bindparam("run"), attempts.c.token == bindparam("of_token")
+)
+
+
+def open_attempt(connection: Connection, run_id: int, token: int) -> AttemptRecord | None:
+    """Return the attempt of a run that goes with `token`, or None."""
+    row = connection.execute(_ATTEMPT_BY_KEY, {"run": run_id, "of_token": token}).first()
+    return AttemptRecord(*row) if row is not None else None
+
+
+def attempts_of(connection: Connection, run_id: int) -> list[AttemptRecord]:
+    """Return all attempts of a run, oldest first."""
+    statement = select(attempts).where(attempts.c.run_id == run_id).order_by(attempts.c.token)
+    return [AttemptRecord(*row) for row in connection.execute(statement)]
+
+
+def listing(
+    connection: Connection,
+    *,
+    before: int | None,
+    limit: int,
+    owner: str | None,
+    states: Sequence[str] = (),
+) -> list[RunRecord]:
+    """Return runs, newest first, with an id below `before`."""
+    statement = select(runs).order_by(runs.c.id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(runs.c.id < before)
+    if states:
+        statement = statement.where(runs.c.state.in_(states))
+    if owner is not None:
+        statement = statement.join(searches, searches.c.id == runs.c.search_id).where(searches.c.owner == owner)
+    return [RunRecord.of(row) for row in connection.execute(statement)]

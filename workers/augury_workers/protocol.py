@@ -1,0 +1,257 @@
+"""The wire between server and workers: key names, message fields, scripts and signatures.
+
+Both sides import this module and nothing else of each other. It holds no connection: functions return
+names, bytes and dictionaries. Version 1; raise `VERSION` when a field changes its meaning.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import math
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+VERSION = 1
+
+TASK_NAME = "augury.run"
+DEFAULT_INSTANCE = "main"
+LOCAL_INSTANCE = "local"
+
+BOX_EXPIRE_SECONDS = 60
+ATTEMPT_EXPIRE_SECONDS = 3600
+CLAIM_REPEAT_SECONDS = 2.0
+BEAT_SECONDS = 5.0
+HELLO_SECONDS = 10.0
+HELLO_LOST_SECONDS = 30.0
+POINTS_PER_REPORT = 500
+LOG_BYTES_PER_REPORT = 64 * 1024
+UNACKED_BYTES_LIMIT = 4 * 1024 * 1024
+
+Want = Literal["", "stop", "kill"]
+Verdict = Literal["yours", "superseded", "gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names of everything that lives in Redis for one instance."""
+
+    instance: str
+
+    @property
+    def prefix(self) -> str:
+        """Prefix of every key, Celery's queues included."""
+        return f"augury:{self.instance}:"
+
+    @property
+    def reports(self) -> str:
+        """Stream from all workers to the server."""
+        return self.prefix + "reports"
+
+    @property
+    def leader(self) -> str:
+        """Epoch of the server that leads."""
+        return self.prefix + "leader"
+
+    def box(self, nonce: str) -> str:
+        """List from the server to the one attempt that holds `nonce`."""
+        return f"{self.prefix}box:{nonce}"
+
+    def attempt(self, run: int) -> str:
+        """Hash of the open attempt of `run`: token nonce want ack gen (server), beat sent (worker)."""
+        return f"{self.prefix}att:{run}"
+
+
+def queue_name(machine_type: str) -> str:
+    """Return the Celery queue of a machine type: `RTX 4090` -> `rtx-4090`."""
+    return re.sub(r"[^a-z0-9._-]", "-", machine_type.lower())
+
+
+def task_id(run: int, token: int) -> str:
+    """Return the Celery id of a doorbell, as Flower shows it: `run-401.1`."""
+    return f"run-{run}.{token}"
+
+
+def new_nonce() -> str:
+    """Return 128 random bits in hexadecimal."""
+    return secrets.token_hex(16)
+
+
+def attempt_tag(instance: str, run: int, token: int, nonce: str) -> str:
+    """Return the value of `AUGURY_TAG` by which leftover processes of an attempt are found."""
+    return f"{instance}/{run}/{token}/{nonce}"
+
+
+# --- reports: from a worker to the server ---------------------------------------------------------
+
+
+def report_origin(run: int, token: int, nonce: str) -> str:
+    """Return field `a` of an ordered report."""
+    return f"{run}/{token}/{nonce}"
+
+
+def parse_origin(origin: str) -> tuple[int, int, str]:
+    """Read field `a` back as (run, token, nonce); raises `ValueError` when malformed."""
+    run, token, nonce = origin.split("/")
+    return int(run), int(token), nonce
+
+
+def claim_fields(run: int, token: int, nonce: str, worker: str, slot: int) -> dict[str, str | int]:
+    """Return the stream entry by which a supervisor asks for a run."""
+    return {
+        "k": "claim",
+        "v": VERSION,
+        "run": run,
+        "token": token,
+        "nonce": nonce,
+        "worker": worker,
+        "slot": slot,
+    }
+
+
+def died_fields(run: int, token: int, nonce: str, worker: str, reason: str) -> dict[str, str | int]:
+    """Return the stream entry that tells of an attempt whose processes are gone without a result."""
+    return {
+        "k": "died",
+        "v": VERSION,
+        "run": run,
+        "token": token,
+        "nonce": nonce,
+        "worker": worker,
+        "reason": reason,
+    }
+
+
+def hello_fields(
+    worker: str, host: str, queues: Sequence[str], types: Sequence[str], slots: int
+) -> dict[str, str | int]:
+    """Return the stream entry by which a worker says every 10 s that it is there."""
+    body = {
+        "worker": worker,
+        "host": host,
+        "queues": list(queues),
+        "types": list(types),
+        "slots": slots,
+        "v": VERSION,
+    }
+    return {"k": "hello", "v": VERSION, "j": json.dumps(body)}
+
+
+def encode_value(value: float) -> float | str:
+    """Return a metric value as strict JSON: non-finite ones as `"NaN"`, `"Infinity"`, `"-Infinity"`."""
+    if math.isfinite(value):
+        return value
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+def decode_value(value: float | str) -> float:
+    """Read a metric value of `encode_value` back."""
+    return float(value)
+
+
+# --- orders: from the server to one attempt -------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """One line of the secret file: a key id and its 32 bytes."""
+
+    kid: str
+    key: bytes
+
+
+def parse_secrets(text: str) -> list[Secret]:
+    """Read the lines `kid base64(32 bytes)` of a secret file: the first signs, all verify.
+
+    Raises:
+        ValueError: a line is malformed or there is none.
+    """
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            kid, encoded = line.split()
+            key = base64.b64decode(encoded, validate=True)
+        except ValueError as error:
+            raise ValueError(f"line {number} of the secret file is not 'kid base64-key'") from error
+        if len(key) != 32:
+            raise ValueError(f"line {number} of the secret file: the key must have 32 bytes")
+        found.append(Secret(kid, key))
+    if not found:
+        raise ValueError("the secret file holds no key")
+    return found
+
+
+def sign(text: str, secret: Secret) -> str:
+    """Return the HMAC-SHA256 of an order's JSON text, in hexadecimal."""
+    return hmac.new(secret.key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def seal_order(order: Mapping[str, Any], secret: Secret) -> str:
+    """Return the box entry that grants a run."""
+    text = json.dumps(order, separators=(",", ":"))
+    return json.dumps({"order": text, "kid": secret.kid, "mac": sign(text, secret)})
+
+
+def open_order(entry: Mapping[str, Any], secrets_by_kid: Mapping[str, Secret]) -> dict[str, Any]:
+    """Check the signature of a box entry and return its order.
+
+    Raises:
+        ValueError: the key is unknown or the signature does not match.
+    """
+    secret = secrets_by_kid.get(str(entry.get("kid")))
+    if secret is None:
+        raise ValueError(f"order signed with unknown key '{entry.get('kid')}': compare AUGURY_SECRET_FILE")
+    text = str(entry["order"])
+    if not hmac.compare_digest(sign(text, secret), str(entry.get("mac"))):
+        raise ValueError("order with a wrong signature: compare AUGURY_SECRET_FILE with the server's")
+    order: dict[str, Any] = json.loads(text)
+    return order
+
+
+def deny_entry(reason: Literal["superseded", "version"]) -> str:
+    """Return the box entry that refuses a claim."""
+    return json.dumps({"deny": reason})
+
+
+def wake_entry() -> str:
+    """Return the box entry that tells an attempt to look at `want` now."""
+    return json.dumps({"wake": 1})
+
+
+# --- scripts ---------------------------------------------------------------------------------------
+
+SAY = """
+-- Heartbeat and reports of one attempt, in one step.
+-- KEYS: attempt hash, report stream, box.  ARGV: token, nonce, origin, then (s, j, d) per report.
+local att = redis.call('HMGET', KEYS[1], 'token', 'nonce', 'want', 'ack', 'gen')
+if not att[1] then return {'gone', '', '0', ''} end
+if att[1] ~= ARGV[1] or att[2] ~= ARGV[2] then return {'superseded', '', '0', ''} end
+for i = 4, #ARGV, 3 do
+  redis.call('XADD', KEYS[2], '*', 'a', ARGV[3], 's', ARGV[i], 'j', ARGV[i + 1], 'd', ARGV[i + 2])
+end
+if #ARGV > 3 then redis.call('HSET', KEYS[1], 'sent', ARGV[#ARGV - 2]) end
+redis.call('HINCRBY', KEYS[1], 'beat', 1)
+redis.call('EXPIRE', KEYS[3], 60)
+return {'yours', att[3] or '', att[4] or '0', att[5] or ''}
+"""
+
+GRANT = """
+-- Tell an attempt that it holds its run.  Refused when another server leads.
+-- KEYS: leader, attempt hash, box.  ARGV: epoch, token, nonce, want, ack, gen, box entry.
+local epoch = redis.call('GET', KEYS[1])
+if epoch and tonumber(epoch) > tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[2], 'token', ARGV[2], 'nonce', ARGV[3], 'want', ARGV[4], 'ack', ARGV[5], 'gen', ARGV[6])
+redis.call('PERSIST', KEYS[2])
+redis.call('RPUSH', KEYS[3], ARGV[7])
+redis.call('EXPIRE', KEYS[3], 60)
+return 1
+"""
