@@ -7,7 +7,8 @@ travels over HTTP and what the store keeps, so every class here converts to and 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -30,6 +31,8 @@ def text_of(value: Value) -> str:
     """Return the text that stands for `value` in a command: strings as they are, floats by `repr`."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float):
+        return float.__repr__(value)  # not repr: numpy's float64 is a float and writes its own name
     return value if isinstance(value, str) else repr(value)
 
 
@@ -41,13 +44,21 @@ class ValueSpec:
     texts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for given in (self.values, self.texts):
+            if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+                raise UsageError(f"the values of a parameter must be a list, but not {given!r}")
         object.__setattr__(self, "values", tuple(self.values))
+        for value in self.values:
+            if not isinstance(value, int | float | str):
+                raise UsageError(f"a value must be a number, a string, true or false, but not {value!r}")
         texts = tuple(self.texts) or tuple(text_of(value) for value in self.values)
         object.__setattr__(self, "texts", texts)
         if not self.values:
             raise UsageError("a list of values must not be empty")
         if len(self.texts) != len(self.values):
             raise UsageError("texts and values must be of the same length")
+        if not all(isinstance(text, str) for text in self.texts):
+            raise UsageError("the texts of values must be strings")
 
     def to_json(self) -> dict[str, Any]:
         """Return `{"values": [...]}`, with `"texts"` only where a spelling is not the usual one."""
@@ -72,10 +83,15 @@ class RangeSpec:
             raise UsageError(f"unknown scaling '{self.scaling}': use one of {', '.join(SCALINGS)}")
         if self.type not in NUMBER_TYPES:
             raise UsageError(f"unknown type '{self.type}': use one of {', '.join(NUMBER_TYPES)}")
-        if not (math.isfinite(self.min) and math.isfinite(self.max)):
-            raise UsageError("the bounds of a range must be finite numbers")
+        for bound in (self.min, self.max):
+            if isinstance(bound, bool) or not isinstance(bound, int | float):
+                raise UsageError(f"the bounds of a range must be numbers, but not {bound!r}")
+            if not abs(bound) <= sys.float_info.max:  # false for NaN too; isfinite overflows on a huge int
+                raise UsageError("the bounds of a range must be finite numbers")
         if self.min >= self.max:
-            raise UsageError(f"MIN must be below MAX, but {text_of(self.min)} is not below {text_of(self.max)}")
+            raise UsageError(
+                f"MIN must be below MAX, but {text_of(self.min)} is not below {text_of(self.max)}"
+            )
         if self.scaling == "log" and self.min <= 0:
             raise UsageError(f"log scaling needs MIN above 0, but MIN is {text_of(self.min)}")
         if self.scaling == "reverse_log" and self.min <= 0 and not (self.min == 0 and self.max < 1):
@@ -104,7 +120,7 @@ def parameter_from_json(document: Mapping[str, Any]) -> ParameterSpec:
         UsageError: neither `values` nor `min` and `max` are there, or they are not valid.
     """
     if "values" in document:
-        return ValueSpec(tuple(document["values"]), tuple(document.get("texts", ())))
+        return ValueSpec(document["values"], document.get("texts", ()))
     try:
         return RangeSpec(
             document["min"], document["max"], document.get("scaling", "linear"), document.get("type", "float")

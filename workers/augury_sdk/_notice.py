@@ -26,10 +26,8 @@ def warn_once(key: object, text: str, stacklevel: int = 3) -> None:
         return
     try:
         warnings.warn("augury: " + text, MetricWarning, stacklevel)
-    except MetricWarning:  # python -W error
+    except Exception:  # python -W error, a closed stderr, or somebody's own showwarning
         _say("augury: " + text)
-    except (OSError, ValueError):  # a closed stderr
-        pass
 
 
 def hint_outside() -> None:

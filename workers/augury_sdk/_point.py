@@ -19,7 +19,7 @@ class Rejected(ValueError):
 
 
 def line(name: str, value: str, index: int | None, when: float) -> bytes:
-    """Join an encoded name and value, an index and a time (seconds since 1970) to a line with its line feed."""
+    """Join the encoded name and value with an index and a time (seconds since 1970) to a line."""
     position = "" if index is None else f', "index": {index}'
     return f'{{"name": {name}, "value": {value}{position}, "time": {when:.6f}}}\n'.encode("ascii")
 
@@ -35,7 +35,7 @@ def name_text(name: object) -> str:
     if not name.strip():
         raise Rejected("the name of a metric is empty")
     if len(name) > NAME_LIMIT:
-        raise Rejected(f"the metric name '{name[:40]}…' has {len(name)} characters, the limit is {NAME_LIMIT}")
+        raise Rejected(f"the metric name {name[:40]!r}... has more than {NAME_LIMIT} characters")
     if "\0" in name:
         raise Rejected(f"the metric name {name!r} holds a NUL character")
     return encode_basestring_ascii(name.encode("utf-8", "replace").decode("utf-8"))

@@ -81,9 +81,9 @@ def metrics_file() -> MetricsFile | None:
 def send_metric(name: str, value: object, index: object = None) -> None:
     """Report one point of the metric `name`; without `index` it gets the previous index of that name + 1.
 
-    `value` is a number: int, float, bool, a NumPy scalar, an array or tensor of one element; NaN and infinities
-    are recorded as such. What cannot be a point is dropped with one warning per name. Outside a run nothing is
-    recorded, with one hint. Nothing is ever raised.
+    `value` is a number: int, float, bool, a NumPy scalar, an array or tensor of one element; NaN and
+    infinities are recorded as such. What cannot be a point is dropped with one warning per name. Outside a
+    run nothing is recorded, with one hint. Nothing is ever raised.
     """
     file = _file or metrics_file()
     if file is None:

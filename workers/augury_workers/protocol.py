@@ -249,9 +249,20 @@ GRANT = """
 -- KEYS: leader, attempt hash, box.  ARGV: epoch, token, nonce, want, ack, gen, box entry.
 local epoch = redis.call('GET', KEYS[1])
 if epoch and tonumber(epoch) > tonumber(ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[2], 'token', ARGV[2], 'nonce', ARGV[3], 'want', ARGV[4], 'ack', ARGV[5], 'gen', ARGV[6])
+redis.call('HSET', KEYS[2], 'token', ARGV[2], 'nonce', ARGV[3], 'want', ARGV[4],
+  'ack', ARGV[5], 'gen', ARGV[6])
 redis.call('PERSIST', KEYS[2])
 redis.call('RPUSH', KEYS[3], ARGV[7])
 redis.call('EXPIRE', KEYS[3], 60)
+return 1
+"""
+
+REAP = """
+-- Take a silent attempt's run away.  A sign of life since `beat` was read makes it refuse.
+-- KEYS: leader, attempt hash.  ARGV: epoch, beat, new token.
+local epoch = redis.call('GET', KEYS[1])
+if epoch and tonumber(epoch) > tonumber(ARGV[1]) then return 0 end
+if (redis.call('HGET', KEYS[2], 'beat') or '0') ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[2], 'token', ARGV[3], 'nonce', '')
 return 1
 """

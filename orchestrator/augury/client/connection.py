@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from augury.errors import UsageError
+
+#: Gets one line for people.
+Notify: TypeAlias = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +67,22 @@ def remote_address(environ: Mapping[str, str]) -> Address | None:
     return Address(url.rstrip("/"), token)
 
 
-def local_address(start: bool = True) -> Address:
-    """Return the address of the local instance, starting it first unless `start` is false.
+def local_address(verify: bool = False, notify: Notify | None = None, start: bool = True) -> Address:
+    """Return the address of the local instance, starting it first when there is none (and `start`).
+
+    `verify` asks it whether it answers; `notify` gets one line for people when the start takes long.
 
     Raises:
-        UnavailableError: it does not answer (and could not, or was not to be, started).
+        UnavailableError: it does not come up, or is not there and not to be started.
+        RefusedError: it is of another version and busy.
     """
     # Found only here: a client of a remote instance needs none of the local machinery.
     from augury import local
 
-    endpoint = local.connect(start=start)
+    endpoint = local.connect(start=start, verify=verify, notify=notify)
     return Address(endpoint.url.rstrip("/"), endpoint.token, local=True)
 
 
-def find_address(start: bool = True) -> Address:
+def find_address(verify: bool = False, notify: Notify | None = None, start: bool = True) -> Address:
     """Return the instance this user works with (see `remote_address`, `local_address`)."""
-    return remote_address(os.environ) or local_address(start)
+    return remote_address(os.environ) or local_address(verify, notify, start)

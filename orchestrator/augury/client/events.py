@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from augury.errors import AuguryError, UnavailableError
 
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 SILENCE_SECONDS = 40.0
 #: Pauses in seconds between attempts to reconnect; the last one repeats.
 PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
+#: Seconds between two readings when nothing rings: a ring may be lost, never the end of a search.
+PERIOD_SECONDS = 3.0
+#: Seconds between two readings at least, however often it rings.
+GAP_SECONDS = 0.1
+#: Seconds for which a follower puts up with a server that does not answer.
+PATIENCE_SECONDS = 60.0
+
+T = TypeVar("T")
 
 
 def parse(lines: Iterable[str]) -> Iterator[dict[str, Any] | None]:
@@ -47,13 +55,37 @@ def follow(transport: Transport, search: int | None, run: int | None, after: int
         try:
             for event in parse(transport.lines("/events", query, SILENCE_SECONDS)):
                 failures = 0
-                if event is not None:
+                # Hints (`log`, `metrics`) are not stored and carry no id.
+                if event is not None and event["id"] is not None:
                     after = event["id"]
                 yield event
         except UnavailableError:
             yield None
         time.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
         failures += 1
+
+
+class Bell(Protocol):
+    """Something to wait on: a `Doorbell`, or the silence that stands in for one."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most `seconds`; whether it rang."""
+        ...
+
+
+class Silence:
+    """A bell that never rings, for callers that read once."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait `seconds`; false."""
+        time.sleep(seconds)
+        return False
+
+    def __enter__(self) -> Silence:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 class Doorbell:
@@ -67,8 +99,10 @@ class Doorbell:
         self._rung = threading.Event()
         self._closed = False
         self._error: AuguryError | None = None
-        events = follow(transport, search, run, None)
-        self._thread = threading.Thread(target=self._listen, args=(events,), daemon=True, name="augury-events")
+        events = follow(transport.sibling(), search, run, None)
+        self._thread = threading.Thread(
+            target=self._listen, args=(events,), daemon=True, name="augury-events"
+        )
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:
@@ -103,3 +137,37 @@ class Doorbell:
         except AuguryError as error:
             self._error = error
             self._rung.set()
+
+
+def readings(
+    read: Callable[[], T],
+    bell: Bell,
+    *,
+    seconds: float | None = None,
+    period: float = PERIOD_SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[T]:
+    """Yield `read()` now, after each ring of `bell`, and every `period` seconds without one.
+
+    Ends after `seconds`, with a last reading. An instance that restarts meanwhile is waited for.
+
+    Raises:
+        UnavailableError: nothing answered for `PATIENCE_SECONDS` (or all of `seconds`).
+    """
+    began = answered = clock()
+    while True:
+        try:
+            value = read()
+        except UnavailableError:
+            patience = PATIENCE_SECONDS if seconds is None else min(PATIENCE_SECONDS, seconds)
+            if clock() - answered >= patience:
+                raise
+        else:
+            answered = clock()
+            yield value
+        left = None if seconds is None else began + seconds - clock()
+        if left is not None and left <= 0:
+            return
+        asleep = clock()
+        bell.wait(period if left is None else min(period, left))
+        time.sleep(max(0.0, min(GAP_SECONDS - (clock() - asleep), GAP_SECONDS if left is None else left)))

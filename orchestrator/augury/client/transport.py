@@ -60,11 +60,11 @@ def error_of(status: int, text: str) -> AuguryError:
 class Transport:
     """One server, found on the first request and found again when it has moved.
 
-    `find` returns the present address; it is asked again only for the local instance, whose port and
-    token change when it restarts. `inner` replaces the network in tests.
+    `find(verify)` returns the present address; it is asked again, with `verify`, only for the local
+    instance, whose port and token change when it restarts. `inner` replaces the network in tests.
     """
 
-    def __init__(self, find: Callable[[], Address], inner: httpx.BaseTransport | None = None) -> None:
+    def __init__(self, find: Callable[[bool], Address], inner: httpx.BaseTransport | None = None) -> None:
         self._find = find
         self._inner = inner
         self._address: Address | None = None
@@ -74,8 +74,12 @@ class Transport:
     def address(self) -> Address:
         """The server's address; the first use finds (and locally starts) it."""
         if self._address is None:
-            self._address = self._find()
+            self._address = self._find(False)
         return self._address
+
+    def sibling(self) -> Transport:
+        """Return another transport to the same server, for another thread."""
+        return Transport(self._find, self._inner)
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
@@ -104,8 +108,10 @@ class Transport:
         try:
             response = self._send(method, path, query, body)
         except httpx.ConnectError as error:
-            if not self._moved():
+            # Nothing was sent. A local instance has been found (or started) anew when `_moved` returns.
+            if not self._is_local:
                 raise self._unavailable(error) from error
+            self._moved()
             response = self._send_again(method, path, query, body)
         except httpx.TransportError as error:
             if not repeatable or isinstance(error, httpx.TimeoutException):
@@ -124,7 +130,9 @@ class Transport:
         """
         timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS, read=read_seconds)
         try:
-            with self._client().stream("GET", PREFIX + path, params=_query(query), timeout=timeout) as response:
+            with self._client().stream(
+                "GET", PREFIX + path, params=_query(query), timeout=timeout
+            ) as response:
                 if response.status_code >= 400:
                     response.read()
                     _decoded(response)
@@ -162,14 +170,18 @@ class Transport:
         except httpx.TransportError as error:
             raise self._unavailable(error) from error
 
+    @property
+    def _is_local(self) -> bool:
+        return self._address is not None and self._address.local
+
     def _moved(self) -> bool:
         """Find a local instance anew; whether it is worth asking it again."""
         if self._address is None or not self._address.local:
             return False
         before = self._address
         self.close()
-        self._address = None
-        return self.address != before
+        self._address = self._find(True)
+        return self._address != before
 
     def _unavailable(self, error: Exception, maybe_done: bool = False) -> UnavailableError:
         url = self._address.url if self._address else "the server"

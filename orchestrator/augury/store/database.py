@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select, text, update
+from sqlalchemy import Connection as Connection
+from sqlalchemy import Engine, create_engine, event, func, insert, inspect, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
@@ -36,7 +37,9 @@ def _sqlite_engine(path: Path, *, read_only: bool) -> Engine:
     uri = f"file:{_quoted(path)}?mode={mode}&uri=true"
     arguments: dict[str, Any] = {"check_same_thread": False, "timeout": 30}
     if read_only:
-        engine = create_engine(f"sqlite+pysqlite:///{uri}", connect_args=arguments, pool_size=8, max_overflow=32)
+        engine = create_engine(
+            f"sqlite+pysqlite:///{uri}", connect_args=arguments, pool_size=8, max_overflow=32
+        )
     else:
         engine = create_engine(f"sqlite+pysqlite:///{uri}", connect_args=arguments, poolclass=NullPool)
 

@@ -38,7 +38,12 @@ _AFTER = select(events).where(events.c.id > bindparam("after")).order_by(events.
 
 
 def after(
-    connection: Connection, last: int, *, search_id: int | None = None, run_id: int | None = None, most: int = 500
+    connection: Connection,
+    last: int,
+    *,
+    search_id: int | None = None,
+    run_id: int | None = None,
+    most: int = 500,
 ) -> Sequence[Event]:
     """Return the next events after id `last`, oldest first, of one search or run if named."""
     statement = _AFTER

@@ -97,7 +97,7 @@ def page(
     after: str | None = None,
     limit: int = 1000,
 ) -> list[RunPoint]:
-    """Return points of the attempts that count, by run and order of arrival, from behind cursor `after` on."""
+    """Return points of the attempts that count, by run and order of arrival, behind cursor `after`."""
     order = (points.c.run_id, points.c.s, points.c.i)
     statement = (
         select(points)

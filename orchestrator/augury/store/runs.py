@@ -41,7 +41,9 @@ _FINISH = update(runs).where(*_HELD)
 _ATTEMPT = update(attempts).where(
     attempts.c.run_id == bindparam("run"), attempts.c.token == bindparam("of_token")
 )
-_ACK = _ATTEMPT.values(ack=bindparam("acked"), log_bytes=bindparam("bytes"))
+_ACK = _ATTEMPT.values(
+    ack=bindparam("acked"), log_bytes=bindparam("bytes"), exit_code=bindparam("code"), cause=bindparam("why")
+)
 
 
 def claim(
@@ -68,9 +70,21 @@ def claim(
     return run
 
 
-def acknowledge(connection: Connection, run_id: int, token: int, ack: int, log_bytes: int) -> None:
-    """Record the last report taken in of an attempt."""
-    connection.execute(_ACK, {"run": run_id, "of_token": token, "acked": ack, "bytes": log_bytes})
+def acknowledge(
+    connection: Connection,
+    key: tuple[int, int],
+    ack: int,
+    log_bytes: int,
+    code: int | None,
+    cause: str | None,
+) -> None:
+    """Record what is taken in of the attempt `key` = (run id, token): its reports up to number `ack`.
+
+    `code` and `cause` are those of its `exit` report, None until there is one.
+    """
+    run_id, token = key
+    values = {"acked": ack, "bytes": log_bytes, "code": code, "why": cause}
+    connection.execute(_ACK, {"run": run_id, "of_token": token} | values)
 
 
 def finish(
@@ -137,26 +151,27 @@ def lose(connection: Connection, now: float, run: RunRecord, reason: str) -> Run
     return RunRecord.of(row)
 
 
-def end_queued(connection: Connection, now: float, run_ids: Collection[int]) -> list[int]:
-    """Kill those of the runs that are still queued, each with a new token, and return their ids."""
-    killed: list[int] = []
-    for run_id in run_ids:
-        run = get(connection, run_id)
-        if run is None or run.state != "queued":
-            continue
-        landed = events.add(
-            connection, now, run.search_id, run_id, "run", {"state": "killed", "cause": "killed", "objective": None}
-        )
-        columns = {
-            "state": "killed",
-            "want": "kill",
-            "cause": "killed",
-            "token": run.token + 1,
-            "landed": landed,
-            "ended_at": now,
-        }
-        connection.execute(update(runs).where(runs.c.id == run_id, runs.c.state == "queued").values(columns))
-        killed.append(run_id)
+def kill_queued(
+    connection: Connection, now: float, search_id: int, run_ids: Collection[int] | None = None
+) -> list[int]:
+    """Kill the runs of a search (all, or those named) that are still queued; return their ids.
+
+    Each gets a new token, so that its doorbell is void. One event row tells of all of them.
+    """
+    statement = update(runs).where(runs.c.search_id == search_id, runs.c.state == "queued")
+    if run_ids is not None:
+        statement = statement.where(runs.c.id.in_(run_ids))
+    columns = {
+        "state": "killed",
+        "want": "kill",
+        "cause": "killed",
+        "token": runs.c.token + 1,
+        "ended_at": now,
+    }
+    killed = sorted(connection.execute(statement.values(columns).returning(runs.c.id)).scalars())
+    if killed:
+        data = {"state": "killed", "first": killed[0], "count": len(killed)}
+        events.add(connection, now, search_id, None, "runs", data)
     return killed
 
 
@@ -197,7 +212,9 @@ def get_many(connection: Connection, run_ids: Collection[int]) -> dict[int, RunR
     return {row.id: RunRecord.of(row) for row in rows}
 
 
-def of_search(connection: Connection, search_id: int, *, after: int = 0, limit: int | None = None) -> list[RunRecord]:
+def of_search(
+    connection: Connection, search_id: int, *, after: int = 0, limit: int | None = None
+) -> list[RunRecord]:
     """Return the runs of a search in order of their ids, from the one behind `after` on."""
     statement = select(runs).where(runs.c.search_id == search_id, runs.c.id > after).order_by(runs.c.id)
     if limit is not None:
@@ -254,5 +271,7 @@ def listing(
     if states:
         statement = statement.where(runs.c.state.in_(states))
     if owner is not None:
-        statement = statement.join(searches, searches.c.id == runs.c.search_id).where(searches.c.owner == owner)
+        statement = statement.join(searches, searches.c.id == runs.c.search_id).where(
+            searches.c.owner == owner
+        )
     return [RunRecord.of(row) for row in connection.execute(statement)]

@@ -120,7 +120,9 @@ def change_state(
         columns["ended_at"] = now
     statement = (
         update(searches)
-        .where(searches.c.id == search_id, searches.c.state.in_(OPEN_SEARCH_STATES), searches.c.state != state)
+        .where(
+            searches.c.id == search_id, searches.c.state.in_(OPEN_SEARCH_STATES), searches.c.state != state
+        )
         .values(columns)
     )
     if connection.execute(statement).rowcount == 0:
@@ -155,7 +157,9 @@ def get(connection: Connection, search_id: int) -> SearchRecord | None:
 
 def open_searches(connection: Connection) -> list[SearchRecord]:
     """Return all searches that have not ended, oldest first."""
-    statement = select(searches).where(searches.c.state.in_(OPEN_SEARCH_STATES)).order_by(searches.c.created_at)
+    statement = (
+        select(searches).where(searches.c.state.in_(OPEN_SEARCH_STATES)).order_by(searches.c.created_at)
+    )
     return [SearchRecord.of(row) for row in connection.execute(statement)]
 
 
@@ -188,8 +192,6 @@ def counts(connection: Connection, search_ids: Sequence[int]) -> dict[int, dict[
 def landed_runs(connection: Connection, search_id: int) -> list[RunRecord]:
     """Return the final runs of a search in the order in which their results landed."""
     statement = (
-        select(runs)
-        .where(runs.c.search_id == search_id, runs.c.landed.is_not(None))
-        .order_by(runs.c.landed)
+        select(runs).where(runs.c.search_id == search_id, runs.c.landed.is_not(None)).order_by(runs.c.landed)
     )
     return [RunRecord.of(row) for row in connection.execute(statement)]

@@ -18,7 +18,9 @@ _real = sa.Float(53)
 def upgrade() -> None:
     """Create all tables of version 0.1."""
     op.create_table(
-        "instance", sa.Column("id", sa.Integer, primary_key=True), sa.Column("epoch", sa.Integer, nullable=False)
+        "instance",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("epoch", sa.Integer, nullable=False),
     )
     op.create_table(
         "counters", sa.Column("name", sa.Text, primary_key=True), sa.Column("value", _id, nullable=False)

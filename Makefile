@@ -1,0 +1,50 @@
+# What a contributor types. `make demo` and `make test` work from a clean clone: Python 3.11+ and make are enough.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Augury needs Python 3.11 or newer; name one with make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# The runtime alone is enough for the demo; the development tools come on top.
+$(VENV)/.runtime: $(BIN)/uv pyproject.toml uv.lock
+	$(BIN)/uv sync --quiet --frozen --no-dev --inexact
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(BIN)/uv sync --quiet --frozen --inexact
+	@touch $@
+
+setup: $(VENV)/.dev ## a virtual environment with Augury and its development tools
+
+demo: $(VENV)/.runtime ## a real bayesian search over a real training
+	@PATH="$(abspath $(BIN)):$$PATH" sh examples/demo.sh
+
+check: setup ## lint, types, import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check ## everything that must hold
+	$(BIN)/python -m pytest
+
+bench: setup ## figures beside a floor or a peer
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m benchmarks
+
+lock: setup ## resolve the dependencies anew
+	$(BIN)/uv lock --upgrade
+
+clean: ## remove what the targets above made
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist site

@@ -1,0 +1,65 @@
+"""`--quiet`: ids only, one a line, for shells."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from augury.cli.output.base import Asked, Document, Judge
+
+
+def write(ids: Iterable[object]) -> None:
+    """Print one id a line."""
+    sys.stdout.writelines(f"{item}\n" for item in ids)
+
+
+class QuietRenderer:
+    """Prints the id of what an answer is about, the ids of runs where it is about several."""
+
+    def cast(self, search: Document, runs: Iterable[Document], dry_run: bool) -> None:
+        """Print the search's id; nothing in a dry run."""
+        write([] if dry_run else [search["id"]])
+
+    def searches(self, searches: Sequence[Document]) -> None:
+        """Print the ids of the searches."""
+        write(search["id"] for search in searches)
+
+    def search(self, search: Document, runs: Iterable[Document], judge: Judge) -> None:
+        """Print the ids of its runs."""
+        write(run["id"] for run in runs)
+
+    def waited(self, search: Document, runs: Iterable[Document]) -> None:
+        """Print the search's id."""
+        write([search["id"]])
+
+    def best(self, search: Document, run: Document | None, judge: Judge) -> None:
+        """Print the run's id."""
+        write([] if run is None else [run["id"]])
+
+    def search_asked(self, search: Document, asked: Asked) -> None:
+        """Print the ids of the runs that end now."""
+        self.runs_asked(asked)
+
+    def launched(self, run: Document) -> None:
+        """Print the run's id."""
+        write([run["id"]])
+
+    def runs(self, runs: Sequence[Document]) -> None:
+        """Print the ids of the runs."""
+        write(run["id"] for run in runs)
+
+    def run(self, run: Document) -> None:
+        """Print the run's id."""
+        write([run["id"]])
+
+    def runs_asked(self, asked: Asked) -> None:
+        """Print the ids of the runs that end now."""
+        write(sorted([*asked.stopped, *asked.killed]))
+
+    def status(self, status: Document) -> None:
+        """Print the names of the workers."""
+        write(worker["name"] for worker in status.get("workers", ()))
+
+    def checks(self, checks: Sequence[Document]) -> None:
+        """Print the names of the checks that failed."""
+        write(check["name"] for check in checks if not check["ok"])

@@ -1,0 +1,195 @@
+"""`augury hyper list | describe | watch | wait | best | stop | kill | download-metrics`."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typer import Exit, Typer
+
+from augury.cli import judging, lazy
+from augury.cli.command import AuguryCommand, takes
+from augury.cli.files import written_whole
+from augury.cli.notices import progress
+from augury.cli.options import (
+    DownloadOptions,
+    ListOptions,
+    OneJudgedSearch,
+    OneSearch,
+    WaitOptions,
+)
+from augury.cli.output import renderer
+from augury.cli.output.base import Asked
+from augury.errors import UsageError
+
+if TYPE_CHECKING:
+    from augury.client.client import Client
+
+#: Exit codes of `hyper wait` beside 0 (all runs complete) and 1 (stopped, killed, paused).
+SOME_FAILED, TIMED_OUT = 3, 124
+
+LOOK, END = "Look at searches", "End searches"
+
+
+def register(app: Typer) -> None:
+    """Add these commands to `augury hyper`."""
+    for panel, functions in (
+        (LOOK, (list_, describe, watch, wait, best, download_metrics)),
+        (END, (stop, kill)),
+    ):
+        for function in functions:
+            name = function.__name__.rstrip("_").replace("_", "-")
+            app.command(name, cls=AuguryCommand, rich_help_panel=panel)(function)
+
+
+@takes(ListOptions)
+def list_(options: ListOptions) -> None:
+    """List searches, oldest first.
+
+    Examples:
+
+    augury hyper list --label paper -n 10
+    """
+    out, client = renderer(options), _client()
+    found = list(client.list_searches(options.number, options.all, options.label))[::-1]
+    if options.metric or options.metric_agg or options.goal:
+        for search in found:
+            search["best"] = judging.best(client, search, judging.judge_of(search, options))
+    out.searches(found)
+
+
+@takes(OneJudgedSearch)
+def describe(options: OneJudgedSearch) -> None:
+    """Show a search and its runs.
+
+    Examples:
+
+    augury hyper describe 59
+
+    augury hyper describe 59 --metric val_loss --metric-agg min --goal minimize
+    """
+    out, client = renderer(options), _client()
+    search = client.get_search(options.search)
+    judge = judging.judge_of(search, options)
+    search["best"] = judging.best(client, search, judge)
+    out.search(search, judging.judged_runs(client, search, judge), judge)
+
+
+@takes(OneJudgedSearch)
+def watch(options: OneJudgedSearch) -> None:
+    """Follow a search in a live table until it has ended; ^C leaves it running.
+
+    Without a terminal one line is printed for each change (--json: one JSON run a line, --quiet: its id).
+
+    Examples:
+
+    augury hyper watch 59
+    """
+    renderer(options)
+    lazy.watching.watch(_client(), options.search, options)
+
+
+@takes(WaitOptions)
+def wait(options: WaitOptions) -> None:
+    """Wait until a search has ended.
+
+    Exit code 0: every run is complete. 3: it finished with failures. 1: it was stopped, killed, or is paused
+    with nothing in flight. 124: --timeout passed.
+
+    Examples:
+
+    augury hyper wait 59 --timeout 3600 && augury hyper best 59
+    """
+    out, client = renderer(options), _client()
+    search = lazy.following.ended(client, options.search, options.timeout)
+    out.waited(search, client.iter_runs(search["id"]))
+    raise Exit(_wait_code(search))
+
+
+@takes(OneJudgedSearch)
+def best(options: OneJudgedSearch) -> None:
+    """Show the best run of a search: its values, its objective, and its command to copy.
+
+    Examples:
+
+    augury hyper best 59
+
+    augury hyper best 59 --metric val_loss --metric-agg min --goal minimize --quiet
+    """
+    out, client = renderer(options), _client()
+    search = client.get_search(options.search)
+    judge = judging.needed(client, search, judging.judge_of(search, options))
+    judging.warn(judge, options)
+    run = judging.best(client, search, judge)
+    out.best(search, run, judge)
+    if run is None:
+        names = ", ".join(client.metric_names(search["id"])[:10]) or "none so far"
+        progress(f"No complete run of search #{search['id']} has {judge} (reported: {names}).")
+        raise Exit(1)
+
+
+@takes(OneSearch)
+def stop(options: OneSearch) -> None:
+    """Stop a search: running runs end politely and keep their outputs, queued ones are killed.
+
+    Examples:
+
+    augury hyper stop 59
+    """
+    out = renderer(options)
+    answer = _client().stop_search(options.search)
+    out.search_asked(answer["search"], Asked.of(answer))
+
+
+@takes(OneSearch)
+def kill(options: OneSearch) -> None:
+    """Kill a search: all its runs end now and keep nothing.
+
+    Examples:
+
+    augury hyper kill 59
+    """
+    out = renderer(options)
+    answer = _client().kill_search(options.search)
+    out.search_asked(answer["search"], Asked.of(answer))
+
+
+@takes(DownloadOptions)
+def download_metrics(options: DownloadOptions) -> None:
+    """Write all metric points of a search to a CSV file.
+
+    Its columns are run_id, metric_name, timestamp, index, value.
+
+    Examples:
+
+    augury hyper download-metrics 59 --dest points.csv
+    """
+    path = Path(options.dest)
+    if path.is_dir():
+        raise UsageError(f"--dest {path} is a folder: name a file in it")
+    if path.exists() and not options.force:
+        raise UsageError(f"{path} exists: use -f to overwrite it, or --dest to name another file")
+    client = _client()
+    client.get_search(options.search)
+    count = 0
+    with written_whole(path) as file:
+        writer = csv.writer(file)
+        writer.writerow(["run_id", "metric_name", "timestamp", "index", "value"])
+        for point in client.iter_points(search=options.search):
+            writer.writerow([point["run_id"], point["name"], point["time"], point["index"], point["value"]])
+            count += 1
+    progress(f"{count:,} points written to {path}")
+
+
+def _client() -> Client:
+    return lazy.Client(notify=progress)
+
+
+def _wait_code(search: dict[str, Any]) -> int:
+    if not lazy.following.is_over(search):
+        return TIMED_OUT
+    if search["state"] != "finished":
+        return 1
+    unfinished = any(count for state, count in search["counts"].items() if state != "complete")
+    return SOME_FAILED if unfinished else 0

@@ -1,0 +1,93 @@
+"""From the options of a submit to a `SearchSpec`, checked before anything is contacted or started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from augury.cli import losses, saved
+from augury.cli.options import GridOptions, RunOptions, SampledOptions
+from augury.client.building import check_size, submitters_directory, submitters_environment
+from augury.client.connection import remote_address
+from augury.errors import UsageError
+from augury.grammar.pairs import parse_env, parse_metric_regex
+from augury.grammar.parameters import parse_parameters
+from augury.grammar.template import check, command_from_words
+from augury.spec import Command, Kind, ParameterSpec, SearchSpec
+
+#: Options a kind of search cannot do without.
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "random": ("num_runs",),
+    "bayesian": ("num_runs", "parallel_runs", "metric", "metric_agg"),
+}
+
+
+def search_spec(kind: Kind, options: GridOptions) -> tuple[SearchSpec, list[str]]:
+    """Return the request of a search, and notices for the user.
+
+    Raises:
+        UsageError: an option is missing or wrong, or the command does not fit the parameters.
+    """
+    options = saved.filled(options)
+    _check_needed(kind, options)
+    space = parse_parameters(kind, options.param or (), options.json_param or (), options.choice or ())
+    template, notices = _template(options.command, space)
+    sampled = options.num_runs if isinstance(options, SampledOptions) else None
+    if (warning := losses.warning(options.metric, options.goal)) and options.goal is None:
+        notices.append(warning)
+    spec = SearchSpec(
+        kind=kind,
+        command=template,
+        space=space,
+        num_runs=sampled,
+        parallel_runs=options.parallel_runs,
+        metric=options.metric,
+        metric_agg=options.metric_agg or "last",
+        goal=options.goal or "maximize",
+        seed=options.seed,
+        max_runs=options.max_runs or SearchSpec.max_runs,
+        **_common(options),
+    )
+    check_size(spec)
+    saved.save(options)
+    return spec, notices
+
+
+def run_spec(options: RunOptions) -> tuple[SearchSpec, list[str]]:
+    """Return the request of a single run, and notices for the user; raises as `search_spec`."""
+    options = saved.filled(options)
+    space = parse_parameters("run", options.param or ())
+    template, notices = _template(options.command, space)
+    spec = SearchSpec(kind="run", command=template, space=space, **_common(options))
+    saved.save(options)
+    return spec, notices
+
+
+def _check_needed(kind: Kind, options: GridOptions) -> None:
+    missing = [name for name in _NEEDED.get(kind, ()) if getattr(options, name) is None]
+    if not (options.param or options.json_param or options.choice):
+        missing.append("param")
+    if missing:
+        flags = ", ".join("--" + name.replace("_", "-") for name in missing)
+        raise UsageError(f"missing {flags}: a {kind} search needs {'it' if len(missing) == 1 else 'them'}")
+
+
+def _template(words: Sequence[str] | None, space: dict[str, ParameterSpec]) -> tuple[Command, list[str]]:
+    if not words:
+        raise UsageError(
+            "missing the command: write it last, after --, as in: -- python train.py --rate :rate:"
+        )
+    template = command_from_words(words)
+    return template, check(template, list(space))
+
+
+def _common(options: GridOptions | RunOptions) -> dict[str, object]:
+    return {
+        "machine_type": options.machine_type,
+        "cwd": submitters_directory(),
+        "environment": submitters_environment(local=remote_address(os.environ) is None),
+        "env": dict(parse_env(text) for text in options.env or ()),
+        "metric_regex": tuple(parse_metric_regex(text) for text in options.metric_regex or ()),
+        "labels": tuple(options.label or ()),
+        "description": options.description or "",
+    }

@@ -1,0 +1,156 @@
+"""`hyper watch`: a search kept up to date, drawn live on a terminal, told line by line elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+from typer import Exit
+
+from augury.cli import judging, lazy
+from augury.cli.following import is_over
+from augury.cli.notices import progress
+from augury.cli.options import OneJudgedSearch
+from augury.cli.output import contract, text
+from augury.cli.output.base import Document, Judge
+from augury.cli.output.table import counted
+from augury.client.events import readings
+from augury.objective import Point, aggregate, is_better
+from augury.run import FINAL_STATES
+from augury.spec import Aggregation, Goal
+
+if TYPE_CHECKING:
+    from augury.client.client import Client
+
+#: Runs per request while a search is followed; the first reading asks for full pages.
+WINDOW = 200
+
+
+class Board:
+    """A search and its runs as last read, and the best objective after each run that ended."""
+
+    def __init__(self, client: Client, search_id: int, options: OneJudgedSearch) -> None:
+        self._client = client
+        self._id = search_id
+        self._options = options
+        self._own = True
+        self._first_open = 0
+        self.search: Document = {}
+        self.judge = Judge(None, "last", "maximize")
+        self.runs: dict[int, Document] = {}
+        self.curve: list[float] = []
+        self.best: Document | None = None
+
+    def refresh(self) -> list[Document]:
+        """Read what has changed; returns the runs whose state did, those that ended in order of their end."""
+        self.search = self._client.get_search(self._id)
+        self.judge = judging.judge_of(self.search, self._options)
+        self._own = judging.is_own(self.search, self.judge)
+        changed = [run for run in self._read_open() if run["state"] != self._known_state(run["id"])]
+        for run in changed:
+            self.runs[run["id"]] = run
+        ended = sorted(
+            (run for run in changed if run["state"] in FINAL_STATES), key=lambda run: run["ended_at"]
+        )
+        landed = [self._land(run) for run in ended]
+        still_open = (run["id"] for run in self.runs.values() if run["state"] not in FINAL_STATES)
+        self._first_open = min(still_open, default=max(self.runs, default=0) + 1)
+        return [run for run in changed if run["state"] not in FINAL_STATES] + landed
+
+    @property
+    def ended_runs(self) -> int:
+        """How many runs are final."""
+        counts = self.search.get("counts") or {}
+        return sum(count for state, count in counts.items() if state in FINAL_STATES)
+
+    def _read_open(self) -> list[Document]:
+        """Read the runs that were open or unknown, up to a page of runs that all wait."""
+        after: int | None = self._first_open - 1
+        found: list[Document] = []
+        while after is not None:
+            page = self._client.runs_page(self._id, max(after, 0), WINDOW if self.runs else 1000)
+            found += page["runs"]
+            after = page["next"]
+            if self.runs and all(run["state"] == "queued" for run in page["runs"]):
+                break
+        return found
+
+    def _known_state(self, run_id: int) -> str | None:
+        known = self.runs.get(run_id)
+        return None if known is None else str(known["state"])
+
+    def _land(self, run: Document) -> Document:
+        """Judge a run that has ended, and prolong the curve."""
+        if not self._own and run["state"] == "complete":
+            points = self._client.iter_points(run=run["id"], name=self.judge.metric)
+            series = [Point(point["index"], float(point["value"]), 0.0) for point in points]
+            run = {**run, "objective": aggregate(series, cast("Aggregation", self.judge.agg))}
+        self.runs[run["id"]] = run
+        value = run["objective"]
+        if value is None or run["state"] != "complete":
+            return run
+        if not self.curve or is_better(value, self.curve[-1], cast("Goal", self.judge.goal)):
+            self.best = run
+        assert self.best is not None
+        self.curve.append(self.best["objective"])
+        return run
+
+
+def watch(client: Client, search_id: int, options: OneJudgedSearch) -> None:
+    """Follow a search until it is over.
+
+    Raises:
+        Exit: 130 when the user detaches, 1 when the search is paused and nothing is in flight.
+    """
+    board = Board(client, search_id, options)
+    try:
+        with client.doorbell(search=search_id) as bell:
+            changes = readings(board.refresh, bell, period=2.0)
+            if sys.stdout.isatty() and not (options.json or options.quiet):
+                lazy.live.draw(board, changes)
+            else:
+                _tell(board, changes, _line_printer(board, options))
+    except KeyboardInterrupt:
+        progress(
+            f"\nDetached; search #{search_id} goes on. Come back: augury hyper watch {search_id}    "
+            f"End it: augury hyper stop {search_id}"
+        )
+        raise Exit(130) from None
+    if board.search["state"] == "paused":
+        progress(
+            f"Search #{search_id} is paused: {board.search.get('pause_reason') or 'nothing is in flight'}"
+        )
+        raise Exit(1)
+
+
+def _tell(board: Board, changes: Iterable[list[Document]], tell: Callable[[Document], None]) -> None:
+    for changed in changes:
+        for run in changed:
+            tell(run)
+        sys.stdout.flush()
+        if is_over(cast("dict[str, Any]", board.search)):
+            return
+
+
+def _line_printer(board: Board, options: OneJudgedSearch) -> Callable[[Document], None]:
+    """Return what prints one change of one run."""
+    if options.json:
+        return lambda run: print(json.dumps(contract.run(run), allow_nan=False))
+    if options.quiet:
+        return lambda run: print(run["id"]) if run["state"] in FINAL_STATES else None
+    return lambda run: print(line(board, run)) if run["state"] != "queued" else None
+
+
+def line(board: Board, run: Document) -> str:
+    """Return a change of a run as one line for people."""
+    told = f"run {run['id']} {text.state(run)}"
+    if run["state"] not in FINAL_STATES:
+        return told
+    told += f" after {text.took(run)}"
+    if run["objective"] is not None:
+        told += f", {text.number(run['objective'])}"
+        told += " (best so far)" if board.best is not None and board.best["id"] == run["id"] else ""
+    total = board.search.get("num_runs") or board.search.get("created_runs")
+    return f"{told}  [{board.ended_runs}/{total}: {counted(board.search['counts'])}]"

@@ -1,0 +1,152 @@
+"""From the keywords of the Python API to a `SearchSpec`, in the old product's words."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar, get_args
+
+from augury.errors import UsageError
+from augury.grammar.template import check, command_from_words
+from augury.spec import (
+    AGGREGATIONS,
+    GOALS,
+    Aggregation,
+    Command,
+    Goal,
+    Kind,
+    ParameterSpec,
+    RangeSpec,
+    SearchSpec,
+    Value,
+    ValueSpec,
+)
+
+T = TypeVar("T")
+
+#: What a parameter of the Python API may be: a spec, or a plain list of values.
+ParameterLike: TypeAlias = ParameterSpec | Sequence[Value]
+
+#: Keywords of the old product that Augury does not have yet.
+UNBUILT = (
+    "apt_packages", "attached_resources", "auto_resume", "commit_label", "conda_file", "distributed",
+    "docker_image", "github_ref", "github_url", "idempotent", "pip_packages", "project", "provider",
+    "requirements_file", "stop_conditions", "tensorboard_directory", "timeout", "workflow_id",
+)  # fmt: skip
+
+#: Keywords of every new run or search, besides its command.
+KNOWN = (
+    "cwd", "description", "env", "envvars", "goal", "labels", "machine_type", "max_runs", "metric",
+    "metric_agg", "metric_regex", "num_runs", "parallel_runs", "seed",
+)  # fmt: skip
+
+
+def submitters_directory() -> str:
+    """Return the current directory; raises `UsageError` when it has been deleted."""
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        raise UsageError("the current directory no longer exists: change to one that does") from None
+
+
+def submitters_environment(local: bool) -> dict[str, str] | None:
+    """Return this shell's variables for the local instance, None for a remote one."""
+    return dict(os.environ) if local else None
+
+
+def parameter_of(name: str, value: ParameterLike) -> ParameterSpec:
+    """Return the spec of one parameter; raises `UsageError` naming it when it is none."""
+    if isinstance(value, ValueSpec | RangeSpec):
+        return value
+    if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
+        raise UsageError(
+            f"parameter '{name}' is {value!r}: give a ValueSpec, a RangeSpec or a list of values"
+        )
+    for item in value:
+        if not isinstance(item, get_args(Value)):
+            raise UsageError(f"parameter '{name}' has the value {item!r}: use numbers, strings or booleans")
+    return ValueSpec(tuple(value))
+
+
+def check_size(spec: SearchSpec) -> None:
+    """Refuse a search of more runs than it allows itself, with the count and what raises the limit.
+
+    Raises:
+        UsageError: there are more than `spec.max_runs`.
+    """
+    count = spec.num_runs or 0
+    if spec.kind == "grid":
+        lists = [parameter for parameter in spec.space.values() if isinstance(parameter, ValueSpec)]
+        count = math.prod(len(parameter.values) for parameter in lists)
+    if count > spec.max_runs:
+        what = (
+            f"this grid has {count:,} combinations"
+            if spec.kind == "grid"
+            else f"{count:,} runs are asked for"
+        )
+        raise UsageError(
+            f"{what}, above the limit of {spec.max_runs:,}: raise it with --max-runs {count} (max_runs={count} in Python)"
+        )
+
+
+def command_of(command: str | Sequence[str]) -> Command:
+    """Return the template: a string is a shell line, a list of words is executed without a shell."""
+    if isinstance(command, str):
+        return command_from_words([command])
+    words = tuple(command)
+    if not words:
+        raise UsageError("the command is empty")
+    return Command(argv=words)
+
+
+def build(
+    kind: Kind,
+    command: str | Sequence[str],
+    params: Mapping[str, ParameterLike],
+    keywords: Mapping[str, Any],
+    local: bool,
+) -> SearchSpec:
+    """Return the request of a new search or run, checked as far as it can be without a server.
+
+    Raises:
+        UsageError: an unknown keyword, a bad parameter, or a template that does not fit them.
+    """
+    for name in keywords:
+        if name in UNBUILT:
+            raise UsageError(f"the keyword '{name}' of the old product is not built yet")
+        if name not in KNOWN:
+            raise UsageError(f"unknown keyword '{name}': use one of {', '.join(KNOWN)}")
+    space = {name: parameter_of(name, value) for name, value in params.items()}
+    template = command_of(command)
+    check(template, list(space))
+    agg: Aggregation = _one_of("metric_agg", keywords.get("metric_agg") or "last", AGGREGATIONS)
+    goal: Goal = _one_of("goal", keywords.get("goal") or "maximize", GOALS)
+    spec = SearchSpec(
+        kind=kind,
+        command=template,
+        space=space,
+        num_runs=keywords.get("num_runs"),
+        parallel_runs=keywords.get("parallel_runs"),
+        metric=keywords.get("metric"),
+        metric_agg=agg,
+        goal=goal,
+        seed=keywords.get("seed"),
+        machine_type=keywords.get("machine_type"),
+        cwd=str(keywords.get("cwd") or submitters_directory()),
+        environment=submitters_environment(local),
+        env={**(keywords.get("envvars") or {}), **(keywords.get("env") or {})},
+        metric_regex=tuple((keywords.get("metric_regex") or {}).items()),
+        labels=tuple(keywords.get("labels") or ()),
+        description=keywords.get("description") or "",
+        max_runs=keywords.get("max_runs") or SearchSpec.max_runs,
+    )
+    check_size(spec)
+    return spec
+
+
+def _one_of(keyword: str, value: Any, allowed: Sequence[T]) -> T:
+    if value not in allowed:
+        raise UsageError(f"{keyword} is {value!r}: use one of {', '.join(map(str, allowed))}")
+    return allowed[list(allowed).index(value)]

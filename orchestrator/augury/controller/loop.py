@@ -1,0 +1,400 @@
+"""The thread around `step`: it carries actions out and takes the commands of users.
+
+It is crash-only: when an effect fails, everything it knows is read from the store again.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from kombu.exceptions import KombuError
+from kombu.exceptions import OperationalError as BrokerError
+
+from augury.controller.metric_names import explain_missing
+from augury.controller.sampling import Sampling, number_of_runs
+from augury.controller.state import (
+    Action,
+    Ask,
+    Claimed,
+    Event,
+    Exhausted,
+    Finish,
+    Pause,
+    Requeued,
+    Resumed,
+    Ring,
+    RunEnded,
+    RunsCreated,
+    SearchOpened,
+    SearchProgress,
+    SlotsChanged,
+    State,
+    TokensRenewed,
+    Wanted,
+)
+from augury.controller.step import step
+from augury.controller.submission import Plan
+from augury.dispatch.broker import Broker
+from augury.dispatch.doorbells import Doorbell, Doorbells
+from augury.errors import RefusedError
+from augury.run import Want
+from augury.spec import Value
+from augury.store import points, runs, searches
+from augury.store.database import Connection, Store
+from augury.store.records import RunRecord, SearchRecord
+from augury_samplers import Observation
+
+T = TypeVar("T")
+_RELOAD_AFTER_SECONDS = 1.0
+_LEARNS_FROM = ("complete", "failed")
+"""Final states that say something about the values of a run."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Learning:
+    """What an adaptive search has to hand its sampler."""
+
+    sampling: Sampling
+    observations: list[Observation] = field(default_factory=list)
+    pending: dict[int, dict[str, Value]] = field(default_factory=dict)
+    memo: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What became of the runs that a user asked to stop or kill."""
+
+    stopped: list[int]
+    killed: list[int]
+    final: list[int]
+
+
+class Controller:
+    """Keeps every open search going. Its methods may be called from any thread."""
+
+    def __init__(self, store: Store, broker: Broker, doorbells: Doorbells) -> None:
+        self._store = store
+        self._broker = broker
+        self._doorbells = doorbells
+        self._state = State()
+        self._learning: dict[int, _Learning] = {}
+        self._slots: dict[str, int] = {}
+        self._mailbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._loop, name="controller", daemon=True)
+
+    def start(self) -> None:
+        """Read the open searches and start the thread."""
+        self._mailbox.put(self._reload)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread after what is queued."""
+        self._mailbox.put(None)
+        self._thread.join()
+
+    # --- what has happened (from ingest and reaper) ---
+
+    def run_claimed(self, run_id: int) -> None:
+        """An attempt holds a run."""
+        self._mailbox.put(lambda: self._take(Claimed(run_id)))
+
+    def run_ended(self, run: RunRecord, has_metric: bool | None) -> None:
+        """A run is final."""
+        self._mailbox.put(lambda: self._run_ended(run, has_metric))
+
+    def run_requeued(self, run: RunRecord) -> None:
+        """A lost run is queued again."""
+        self._mailbox.put(lambda: self._take(Requeued(run.id, run.token)))
+
+    def slots_changed(self, queue_name: str, slots: int) -> None:
+        """So many slots serve a queue."""
+        self._mailbox.put(lambda: self._slots_changed(queue_name, slots))
+
+    def doorbells_lost(self, queue_name: str) -> None:
+        """The doorbells of a queue are gone without a claim: ring them anew under new tokens."""
+        self._mailbox.put(lambda: self._renew(queue_name))
+
+    def rung(self) -> dict[str, int]:
+        """Return the number of unclaimed doorbells by queue, as a snapshot."""
+        return {name: one.rung for name, one in list(self._state.queues.items()) if one.rung}
+
+    # --- what users ask for ---
+
+    def submit(
+        self, plan: Plan, *, owner: str, environment: str | None, queue_name: str, notices: Sequence[str]
+    ) -> int:
+        """Store a search with its first runs and start it; return its id."""
+        return self._call(lambda: self._submit(plan, owner, environment, queue_name, notices))
+
+    def end_search(self, search_id: int, want: Want) -> Ending:
+        """Stop or kill a search: no further runs, and those under way end."""
+        return self._call(lambda: self._end_search(search_id, want))
+
+    def end_runs(self, search_id: int, run_ids: Collection[int], want: Want) -> Ending:
+        """Stop or kill some runs of one search; the search goes on."""
+        return self._call(lambda: self._end_runs(search_id, run_ids, want))
+
+    def resume(self, search_id: int) -> None:
+        """Let a paused search go on."""
+        self._call(lambda: self._resume(search_id))
+
+    def _call(self, work: Callable[[], T]) -> T:
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(work())
+            except Exception as error:  # noqa: BLE001 - handed to the caller
+                future.set_exception(error)
+
+        self._mailbox.put(run)
+        return future.result()
+
+    # --- the thread ---
+
+    def _loop(self) -> None:
+        while (work := self._mailbox.get()) is not None:
+            try:
+                work()
+            except Exception:  # noqa: BLE001 - the thread must live on; the store knows everything
+                _log.exception("the controller failed; reading everything from the store again")
+                time.sleep(_RELOAD_AFTER_SECONDS)
+                self._mailbox.put(self._reload)
+
+    def _take(self, event: Event) -> None:
+        """Take an event in and carry out what follows, in turn."""
+        todo: deque[Action] = deque(step(self._state, event))
+        while todo:
+            rings: list[Doorbell] = []
+            while todo and isinstance(todo[0], Ring):
+                ring = todo.popleft()
+                assert isinstance(ring, Ring)
+                rings.append(Doorbell(ring.run_id, ring.token, ring.queue))
+            if rings:
+                self._publish(rings)
+            if todo:
+                todo.extend(self._carry_out(todo.popleft()))
+
+    def _carry_out(self, action: Action) -> list[Action]:
+        if isinstance(action, Ask):
+            return self._ask(action.search_id)
+        if isinstance(action, Finish):
+            self._finish(action)
+        elif isinstance(action, Pause):
+            self._pause(action.search_id)
+        return []
+
+    def _publish(self, doorbells: Sequence[Doorbell]) -> None:
+        try:
+            self._doorbells.publish(doorbells)
+        except (BrokerError, KombuError, OSError) as error:
+            # They count as lost: the reaper finds the queue empty and they ring again.
+            _log.warning("%d doorbells could not be published: %s", len(doorbells), error)
+
+    def _ask(self, search_id: int) -> list[Action]:
+        search, learning = self._state.searches[search_id], self._learning[search_id]
+        assignment, memo = learning.sampling.suggest(
+            learning.observations, list(learning.pending.values()), search.created, learning.memo
+        )
+        if assignment is None:
+            return step(self._state, Exhausted(search_id))
+        position, now = search.created, time.time()
+        run_id = self._store.writer.call(
+            lambda c: searches.add_runs(c, now, search_id, position, [assignment], memo)
+        )
+        learning.memo = memo
+        learning.pending[run_id] = learning.sampling.values_of(assignment)
+        return step(self._state, RunsCreated(search_id, [(run_id, 1)]))
+
+    def _finish(self, action: Finish) -> None:
+        self._learning.pop(action.search_id, None)
+        notice = (
+            "every point of the space was tried before --num-runs was reached" if action.exhausted else None
+        )
+        now = time.time()
+        self._store.writer.call(
+            lambda c: searches.change_state(c, now, action.search_id, action.state, notice=notice)
+        )
+
+    def _pause(self, search_id: int) -> None:
+        with self._store.read() as connection:
+            search = searches.get(connection, search_id)
+            seen = points.names(connection, search_id=search_id)
+        assert search is not None
+        reason = explain_missing(search.spec.metric or "", seen)
+        now = time.time()
+        self._store.writer.call(
+            lambda c: searches.change_state(c, now, search_id, "paused", pause_reason=reason)
+        )
+
+    def _run_ended(self, run: RunRecord, has_metric: bool | None) -> None:
+        learning = self._learning.get(run.search_id)
+        if learning is not None and run.id in learning.pending:
+            del learning.pending[run.id]
+            if run.state in _LEARNS_FROM:
+                learning.observations.append(learning.sampling.observation(run))
+        self._take(RunEnded(run.id, run.state, has_metric))
+
+    def _slots_changed(self, queue_name: str, slots: int) -> None:
+        self._slots[queue_name] = slots
+        self._take(SlotsChanged(queue_name, slots))
+
+    def _renew(self, queue_name: str) -> None:
+        lost = [run for one in self._state.queue(queue_name).searches.values() for run in one.rung]
+        if lost:
+            self._take(TokensRenewed(self._store.writer.call(lambda c: runs.renew_tokens(c, lost))))
+
+    # --- commands ---
+
+    def _submit(
+        self, plan: Plan, owner: str, environment: str | None, queue_name: str, notices: Sequence[str]
+    ) -> int:
+        now, spec_text = time.time(), plan.spec_text()
+
+        def work(connection: Connection) -> tuple[int, int]:
+            search_id = searches.insert_search(
+                connection,
+                now,
+                kind=plan.spec.kind,
+                spec_text=spec_text,
+                environment=environment,
+                queue=queue_name,
+                owner=owner,
+                notices=notices,
+            )
+            return search_id, searches.add_runs(connection, now, search_id, 0, plan.assignments, plan.memo)
+
+        search_id, first = self._store.writer.call(work)
+        ids = range(first, first + len(plan.assignments))
+        learning = _learning(plan.sampling)
+        if learning is not None:
+            learning.memo = plan.memo
+            for run_id, assignment in zip(ids, plan.assignments, strict=True):
+                learning.pending[run_id] = learning.sampling.values_of(assignment)
+            self._learning[search_id] = learning
+        search = _progress(search_id, plan, queue_name, adaptive=learning is not None)
+        search.waiting.extend(ids)
+        search.tokens.update(dict.fromkeys(ids, 1))
+        search.created = len(ids)
+        self._take(SearchOpened(search))
+        return search_id
+
+    def _end_search(self, search_id: int, want: Want) -> Ending:
+        now = time.time()
+
+        def work(connection: Connection) -> tuple[list[int], list[RunRecord], list[int]]:
+            searches.raise_want(connection, search_id, want)
+            members = runs.of_search(connection, search_id)
+            killed = runs.kill_queued(connection, now, search_id)
+            held = runs.raise_want(connection, [run.id for run in members if run.id not in set(killed)], want)
+            open_ids = {*killed, *(run.id for run in held)}
+            return killed, held, [run.id for run in members if run.id not in open_ids]
+
+        killed, held, final = self._store.writer.call(work)
+        self._take(Wanted(search_id, want))
+        self._after_ending(killed, held)
+        return Ending([run.id for run in held], killed, final)
+
+    def _end_runs(self, search_id: int, run_ids: Collection[int], want: Want) -> Ending:
+        now = time.time()
+
+        def work(connection: Connection) -> tuple[list[int], list[RunRecord]]:
+            killed = runs.kill_queued(connection, now, search_id, run_ids)
+            return killed, runs.raise_want(connection, run_ids, want)
+
+        killed, held = self._store.writer.call(work)
+        self._after_ending(killed, held)
+        touched = {*killed, *(run.id for run in held)}
+        return Ending([run.id for run in held], killed, [one for one in run_ids if one not in touched])
+
+    def _after_ending(self, killed: Sequence[int], held: Sequence[RunRecord]) -> None:
+        self._broker.wake((run.id, run.nonce, run.want) for run in held)
+        for run_id in killed:
+            for learning in self._learning.values():
+                learning.pending.pop(run_id, None)
+            self._take(RunEnded(run_id, "killed"))
+
+    def _resume(self, search_id: int) -> None:
+        now = time.time()
+        if not self._store.writer.call(lambda c: searches.change_state(c, now, search_id, "running")):
+            raise RefusedError(f"search {search_id} is not paused")
+        self._take(Resumed(search_id))
+
+    # --- start ---
+
+    def _reload(self) -> None:
+        """Forget everything and read the open searches from the store."""
+        self._state, self._learning = State(), {}
+        for name, slots in self._slots.items():
+            self._state.queue(name).slots = slots
+        with self._store.read() as connection:
+            opened = [self._restore(connection, search) for search in searches.open_searches(connection)]
+        for search in opened:
+            self._take(SearchOpened(search))
+
+    def _restore(self, connection: Connection, record: SearchRecord) -> SearchProgress:
+        spec = record.spec
+        sampling = Sampling(spec) if spec.kind == "bayesian" else None
+        progress = SearchProgress(
+            record.id,
+            record.queue,
+            adaptive=sampling is not None,
+            limit=spec.parallel_runs,
+            num_runs=number_of_runs(spec),
+            metric=spec.metric,
+            created=record.created_runs,
+            paused=record.state == "paused",
+            want=record.want,
+        )
+        for run_id, token, state in runs.open_tokens(connection, record.id):
+            progress.tokens[run_id] = token
+            if state == "queued":
+                progress.waiting.append(run_id)
+            else:
+                progress.held.add(run_id)
+        progress.final = progress.created - progress.open_runs
+        if spec.metric is not None:
+            landed = searches.landed_runs(connection, record.id)
+            progress.with_metric = sum(run.objective is not None or run.cause == "diverged" for run in landed)
+            progress.without_metric = sum(run.cause == "no_metric" for run in landed)
+        learning = _learning(sampling)
+        if learning is not None:
+            self._restore_learning(connection, record, learning)
+        return progress
+
+    def _restore_learning(self, connection: Connection, record: SearchRecord, learning: _Learning) -> None:
+        learning.memo = record.memo
+        learning.observations = [
+            learning.sampling.observation(run)
+            for run in searches.landed_runs(connection, record.id)
+            if run.state in _LEARNS_FROM
+        ]
+        for run in runs.of_search(connection, record.id):
+            if run.state not in ("queued", "building", "running", "saving"):
+                continue
+            learning.pending[run.id] = learning.sampling.values_of(run.assignment)
+        self._learning[record.id] = learning
+
+
+def _learning(sampling: Sampling | None) -> _Learning | None:
+    return _Learning(sampling) if sampling is not None and sampling.adaptive else None
+
+
+def _progress(search_id: int, plan: Plan, queue_name: str, *, adaptive: bool) -> SearchProgress:
+    return SearchProgress(
+        search_id,
+        queue_name,
+        adaptive=adaptive,
+        limit=plan.spec.parallel_runs,
+        num_runs=plan.num_runs,
+        metric=plan.spec.metric,
+    )

@@ -1,0 +1,1 @@
+"""Out to the workers: doorbells through Celery, orders, acknowledgements and wishes through Redis."""

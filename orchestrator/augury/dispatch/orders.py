@@ -1,0 +1,56 @@
+"""Orders: what an attempt is told to execute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from augury.grammar import template
+from augury.store.records import RunRecord, SearchRecord
+from augury_workers import protocol
+
+GRACE_SECONDS = 30.0
+
+
+def build(instance: str, search: SearchRecord, run: RunRecord, environments: Path | None) -> dict[str, Any]:
+    """Return the order for the attempt that holds `run`.
+
+    `environments` is the folder of the 0600 files with the submitters' variables; None on a cluster.
+    """
+    spec = search.spec
+    assignment = run.assignment
+    command = template.render(spec.command, assignment.texts)
+    file = str(environments / f"{search.environment}.json") if environments and search.environment else None
+    order: dict[str, Any] = {
+        "v": protocol.VERSION,
+        "instance": instance,
+        "run": run.id,
+        "search": search.shown_id,
+        "token": run.token,
+        "nonce": run.nonce,
+        "attempt": run.attempts,
+        "queue": search.queue,
+        "cwd": spec.cwd,
+        "env": {"file": file, "set": dict(spec.env)},
+        "params": _parameters(run),
+        "param_env": template.environment_of(assignment.texts),
+        "metric_regex": [list(pair) for pair in spec.metric_regex],
+        "grace": GRACE_SECONDS,
+        "timeout": None,
+        "lost_after": None,
+        "prepare": None,
+        "outputs": False,
+    }
+    if command.shell:
+        order["shell"] = command.shell
+    else:
+        order["argv"] = list(command.argv)
+    return order
+
+
+def _parameters(run: RunRecord) -> Mapping[str, Any]:
+    assignment = run.assignment
+    return {
+        name: {"value": value, "text": assignment.texts[name]} for name, value in assignment.values.items()
+    }

@@ -1,0 +1,241 @@
+"""What one batch of reports changes: run inside one transaction of the writer, so it touches nothing else.
+
+Reports of an attempt are taken strictly in order: number `ack + 1` of the attempt that holds the run,
+and no other. What an older attempt says changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from augury.ingest.messages import Claim, Died, Message, Report
+from augury.logs import LogFiles
+from augury.run import FINAL_STATES, HELD_STATES, Ended
+from augury.store import points, runs, searches
+from augury.store.database import Connection
+from augury.store.points import PointRow
+from augury.store.records import RunRecord, SearchRecord
+from augury_workers import protocol
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OpenAttempt:
+    """The attempt that holds a run, as far as its reports are taken in."""
+
+    run: RunRecord
+    ack: int = 0
+    log_bytes: int = 0
+    exit: Mapping[str, Any] = field(default_factory=dict)
+    """Body of its `exit` report, empty until then."""
+
+
+@dataclass
+class Outcome:
+    """What came of a batch, told to the workers and the controller after the commit."""
+
+    granted: list[tuple[RunRecord, SearchRecord, int]] = field(default_factory=list)
+    """Runs to send the order of, with their search and the last report taken in."""
+    claimed: list[int] = field(default_factory=list)
+    denied: list[tuple[str, str]] = field(default_factory=list)
+    """Pairs (nonce, reason)."""
+    acks: dict[int, int] = field(default_factory=dict)
+    skipped: set[int] = field(default_factory=set)
+    """Runs of which a report is missing: their attempts shall send again."""
+    ended: list[tuple[RunRecord, bool | None]] = field(default_factory=list)
+    """Final runs, and whether they had the metric of their search (None: says nothing)."""
+    requeued: list[RunRecord] = field(default_factory=list)
+    told: dict[int, tuple[int, set[str]]] = field(default_factory=dict)
+    """Runs with new points or output: search id, and the names of the metrics ("" for output)."""
+    attempts: dict[int, OpenAttempt | None] = field(default_factory=dict)
+    """Open attempts as they are after the batch; None where there is none any more."""
+
+
+class Intake:
+    """Takes one batch in. `known` are the open attempts as they were after the last commit."""
+
+    def __init__(self, known: Mapping[int, OpenAttempt], logs: LogFiles, now: float) -> None:
+        self._known = known
+        self._logs = logs
+        self._now = now
+
+    def __call__(self, connection: Connection, messages: Iterable[Message]) -> Outcome:
+        """Apply `messages` in order and return what came of it."""
+        self._connection = connection
+        self._outcome = Outcome()
+        self._rows: list[PointRow] = []
+        for message in messages:
+            if isinstance(message, Claim):
+                self._claim(message)
+            elif isinstance(message, Died):
+                self._died(message)
+            elif isinstance(message, Report):
+                self._report(message)
+        self._flush_points()
+        for run_id in self._outcome.acks:
+            attempt = self._outcome.attempts.get(run_id)
+            if attempt is not None:
+                self._acknowledge(attempt)
+        return self._outcome
+
+    # --- outside the order ---
+
+    def _claim(self, claim: Claim) -> None:
+        if claim.version != protocol.VERSION:
+            self._outcome.denied.append((claim.nonce, "version"))
+            return
+        run = runs.claim(self._connection, self._now, claim.run_id, claim.token, claim.nonce, claim.worker)
+        if run is not None:
+            self._outcome.claimed.append(run.id)
+            self._outcome.attempts[run.id] = OpenAttempt(run)
+            self._grant(run, 0)
+            return
+        attempt = self._attempt(claim.run_id, claim.token, claim.nonce)
+        if attempt is not None:
+            # The same claim again: its answer was lost on the way.
+            self._grant(attempt.run, attempt.ack)
+        else:
+            self._outcome.denied.append((claim.nonce, "superseded"))
+
+    def _grant(self, run: RunRecord, ack: int) -> None:
+        search = searches.get(self._connection, run.search_id)
+        if search is not None:
+            self._outcome.granted.append((run, search, ack))
+
+    def _died(self, died: Died) -> None:
+        attempt = self._attempt(died.run_id, died.token, died.nonce)
+        if attempt is None:
+            return
+        if attempt.exit:
+            # Its command had ended before the worker was lost: never run again.
+            self._finish(attempt, _ended(attempt.exit, None), 0)
+            return
+        self.lose(attempt.run, died.reason)
+
+    def lose(self, run: RunRecord, reason: str) -> None:
+        """Take a run from an attempt that is gone."""
+        self._flush_points()
+        current = runs.get(self._connection, run.id)
+        after = runs.lose(self._connection, self._now, current or run, reason)
+        self._outcome.attempts[run.id] = None
+        if after is None:
+            return
+        if after.state in FINAL_STATES:
+            self._outcome.ended.append((after, None))
+        else:
+            self._outcome.requeued.append(after)
+
+    # --- in order ---
+
+    def _report(self, report: Report) -> None:
+        attempt = self._attempt(report.run_id, report.token, report.nonce)
+        if attempt is None:
+            return
+        if report.s != attempt.ack + 1:
+            if report.s > attempt.ack + 1:
+                self._outcome.skipped.add(report.run_id)
+            else:
+                self._outcome.acks.setdefault(report.run_id, attempt.ack)
+            return
+        attempt = replace(attempt, ack=report.s)
+        kind = report.body.get("k")
+        if kind == "metric":
+            self._points(attempt.run, report)
+        elif kind == "log":
+            attempt = self._output(attempt, report)
+        elif kind == "exit":
+            attempt = replace(attempt, exit=report.body)
+        self._outcome.attempts[report.run_id] = attempt
+        self._outcome.acks[report.run_id] = report.s
+        if kind == "final":
+            self._finish(attempt, _ended(attempt.exit, report.body), int(report.body.get("dropped", 0)))
+
+    def _points(self, run: RunRecord, report: Report) -> None:
+        name = str(report.body["name"])
+        for i, (index, value, time) in enumerate(report.body["points"]):
+            number = protocol.decode_value(value)
+            stored = None if number != number else number
+            self._rows.append(PointRow(run.id, run.token, report.s, i, name, int(index), stored, float(time)))
+        self._tell(run, name)
+
+    def _output(self, attempt: OpenAttempt, report: Report) -> OpenAttempt:
+        run, offset = attempt.run, int(report.body["o"])
+        self._logs.write(run.id, run.token, offset, report.data)
+        self._tell(run, "")
+        return replace(attempt, log_bytes=max(attempt.log_bytes, offset + len(report.data)))
+
+    def _tell(self, run: RunRecord, name: str) -> None:
+        self._outcome.told.setdefault(run.id, (run.search_id, set()))[1].add(name)
+
+    def _finish(self, attempt: OpenAttempt, ended: Ended, dropped: int) -> None:
+        self._flush_points()
+        run = attempt.run
+        search = searches.get(self._connection, run.search_id)
+        metric = search.spec.metric if search is not None else None
+        objective: float | None = None
+        has_metric: bool | None = None
+        if search is not None and metric is not None and ended.state in ("complete", "failed"):
+            objective, has_metric = points.objective(
+                self._connection, run.id, run.token, metric, search.spec.metric_agg
+            )
+            if ended.state == "failed":
+                objective = None
+            elif objective is None:
+                ended = replace(ended, cause="diverged" if has_metric else "no_metric")
+        self._acknowledge(attempt)
+        self._outcome.attempts[run.id] = None
+        if runs.finish(self._connection, self._now, run, ended, objective, dropped):
+            after = runs.get(self._connection, run.id)
+            if after is not None:
+                self._outcome.ended.append((after, has_metric))
+
+    # --- helpers ---
+
+    def _attempt(self, run_id: int, token: int, nonce: str) -> OpenAttempt | None:
+        """Return the open attempt that says so of itself, or None when it does not hold the run."""
+        if run_id in self._outcome.attempts:
+            attempt = self._outcome.attempts[run_id]
+        elif run_id in self._known:
+            attempt = self._known[run_id]
+        else:
+            attempt = self._load(run_id)
+        if attempt is None or (attempt.run.token, attempt.run.nonce) != (token, nonce):
+            return None
+        return attempt
+
+    def _load(self, run_id: int) -> OpenAttempt | None:
+        run = runs.get(self._connection, run_id)
+        if run is None or run.state not in HELD_STATES:
+            return None
+        record = runs.open_attempt(self._connection, run_id, run.token)
+        if record is None:
+            return None
+        exit_body = {"code": record.exit_code, "cause": record.cause} if record.cause else {}
+        return OpenAttempt(run, record.ack, record.log_bytes, exit_body)
+
+    def _acknowledge(self, attempt: OpenAttempt) -> None:
+        code, cause = attempt.exit.get("code"), attempt.exit.get("cause")
+        key = (attempt.run.id, attempt.run.token)
+        runs.acknowledge(self._connection, key, attempt.ack, attempt.log_bytes, code, cause)
+
+    def _flush_points(self) -> None:
+        points.insert_all(self._connection, self._rows)
+        self._rows = []
+
+
+def _ended(exit_body: Mapping[str, Any], final: Mapping[str, Any] | None) -> Ended:
+    """Return how an attempt ended, from its `exit` report and, where there is one, its `final` report."""
+    code = exit_body.get("code")
+    cause = str(exit_body.get("cause", "exit"))
+    if final is not None:
+        state = str(final["state"])
+        if state not in FINAL_STATES:
+            raise ValueError(f"'{state}' is not a final state")
+        return Ended(state, cause, code, str(final.get("detail") or ""))
+    if cause in ("stopped", "killed", "timeout"):
+        return Ended("killed" if cause == "killed" else "stopped", cause, code)
+    return Ended("complete" if code == 0 and cause == "exit" else "failed", cause, code)

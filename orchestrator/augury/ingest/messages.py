@@ -1,0 +1,103 @@
+"""Entries of the report stream as records; an entry that cannot be read is none."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from augury.dispatch.broker import Fields, text
+from augury_workers.protocol import parse_origin
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker asks for a run."""
+
+    run_id: int
+    token: int
+    nonce: str
+    worker: str
+    slot: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The processes of an attempt are gone without a result."""
+
+    run_id: int
+    token: int
+    nonce: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A worker is there, with so many slots."""
+
+    worker: str
+    host: str
+    queues: tuple[str, ...]
+    types: tuple[str, ...]
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Number `s` of what an attempt reports in order; `data` holds the bytes of a log report."""
+
+    run_id: int
+    token: int
+    nonce: str
+    s: int
+    body: dict[str, Any]
+    data: bytes
+
+
+Message: TypeAlias = Claim | Died | Hello | Report
+
+
+def parse(fields: Fields) -> Message | None:
+    """Read an entry of the stream; None (and a line in the log) when it is malformed."""
+    try:
+        return _parse(fields)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        _log.warning("a malformed report was dropped: %s: %s", type(error).__name__, error)
+        return None
+
+
+def _parse(fields: Fields) -> Message:
+    if b"k" not in fields:
+        run_id, token, nonce = parse_origin(text(fields, b"a"))
+        body = json.loads(fields[b"j"])
+        if not isinstance(body, dict):
+            raise ValueError("the body of a report is not an object")
+        return Report(run_id, token, nonce, int(fields[b"s"]), body, fields.get(b"d", b""))
+    kind = text(fields, b"k")
+    if kind == "claim":
+        return Claim(
+            int(fields[b"run"]),
+            int(fields[b"token"]),
+            text(fields, b"nonce"),
+            text(fields, b"worker"),
+            int(fields[b"slot"]),
+            int(fields[b"v"]),
+        )
+    if kind == "died":
+        return Died(
+            int(fields[b"run"]), int(fields[b"token"]), text(fields, b"nonce"), text(fields, b"reason")
+        )
+    if kind == "hello":
+        body = json.loads(fields[b"j"])
+        return Hello(
+            str(body["worker"]),
+            str(body["host"]),
+            tuple(str(queue) for queue in body["queues"]),
+            tuple(str(name) for name in body["types"]),
+            int(body["slots"]),
+        )
+    raise ValueError(f"unknown kind '{kind}'")

@@ -1,0 +1,22 @@
+"""The private local instance: found, started on demand, kept alive, ended. Standard library only."""
+
+from augury.local.diagnosis import Check, doctor
+from augury.local.endpoint import Endpoint, connect, current, down, read, up
+from augury.local.home import Home, locate, own_version
+from augury.local.launch import ensure_keeper, keeper_is_alive
+
+__all__ = [
+    "Check",
+    "Endpoint",
+    "Home",
+    "connect",
+    "current",
+    "doctor",
+    "down",
+    "ensure_keeper",
+    "keeper_is_alive",
+    "locate",
+    "own_version",
+    "read",
+    "up",
+]

@@ -1,0 +1,143 @@
+"""Once a second: what is in Redis is compared with the store and mended, what fell silent is taken back."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+
+import redis
+
+from augury.controller.loop import Controller
+from augury.dispatch.broker import AttemptState, Beat, Broker
+from augury.ingest.loop import Ingest
+from augury.ingest.roster import Roster
+from augury.store import runs
+from augury.store.database import Store
+from augury.store.records import AttemptRecord, RunRecord
+
+LOST_AFTER_SECONDS = 1800.0
+"""An attempt that is silent for so long is lost. Not on the local instance: there a lock tells who lives."""
+
+_TICK_SECONDS = 1.0
+_EMPTY_SECONDS = 2.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Heard:
+    """The last sign of life of an attempt, and when it was seen (monotonic seconds)."""
+
+    token: int
+    beat: int
+    at: float
+
+
+class Reaper:
+    """The thread that mends and reaps."""
+
+    def __init__(
+        self,
+        store: Store,
+        broker: Broker,
+        controller: Controller,
+        ingest: Ingest,
+        roster: Roster,
+        *,
+        reap_silent: bool,
+    ) -> None:
+        self._store = store
+        self._broker = broker
+        self._controller = controller
+        self._ingest = ingest
+        self._roster = roster
+        self._reap_silent = reap_silent
+        self._heard: dict[int, _Heard] = {}
+        self._empty_since: dict[str, float] = {}
+        self._redis_run_id = ""
+        self._up_since = 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="reaper", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            now = time.monotonic()
+            try:
+                self.tick(now)
+            except redis.RedisError as error:
+                _log.warning("the broker does not answer: %s", error)
+                self._redis_run_id = ""
+            except Exception:  # noqa: BLE001 - the thread must live on; it looks again in a second
+                _log.exception("a look around failed")
+            self._stopping.wait(_TICK_SECONDS)
+
+    def tick(self, now: float) -> None:
+        """Look around once; `now` is in monotonic seconds."""
+        self._roster.expire(now)
+        self._broker.lead()
+        run_id = self._broker.run_id()
+        if run_id != self._redis_run_id:
+            # Another Redis process: it may have lost reports, so everybody sends again.
+            self._up_since = now
+            renew_all = self._redis_run_id != ""
+            self._redis_run_id = run_id
+        else:
+            renew_all = False
+        self._attempts(now, renew_all)
+        self._find_lost_doorbells(now)
+
+    def _attempts(self, now: float, renew_all: bool) -> None:
+        with self._store.read() as connection:
+            held = runs.held(connection)
+        beats = self._broker.beats([run.id for run, _ in held])
+        rewrite = []
+        wake = []
+        for (run, attempt), beat in zip(held, beats, strict=True):
+            if renew_all or not _agrees(run, beat):
+                rewrite.append(self._state(run, attempt))
+            if run.want:
+                wake.append((run.id, run.nonce, run.want))
+            if self._reap_silent:
+                self._reap(run, beat, now)
+        self._broker.write_attempts(rewrite)
+        self._broker.wake(wake)
+        self._heard = {run.id: self._heard[run.id] for run, _ in held if run.id in self._heard}
+
+    def _state(self, run: RunRecord, attempt: AttemptRecord) -> AttemptState:
+        ack = max(attempt.ack, self._ingest.acknowledged(run))
+        return AttemptState(run.id, run.token, run.nonce, run.want, ack, self._ingest.new_generation())
+
+    def _reap(self, run: RunRecord, beat: Beat | None, now: float) -> None:
+        count = beat.beat if beat is not None else 0
+        heard = self._heard.get(run.id)
+        if heard is None or (heard.token, heard.beat) != (run.token, count) or beat is None:
+            self._heard[run.id] = _Heard(run.token, count, now)
+            return
+        silent = now - max(heard.at, self._up_since)
+        if silent > LOST_AFTER_SECONDS and self._broker.reap(run.id, count, run.token):
+            self._ingest.lose(run, f"worker {run.worker} was silent for {silent:.0f} s")
+
+    def _find_lost_doorbells(self, now: float) -> None:
+        """Ring anew where doorbells are unclaimed although their queue has been empty for 2 s."""
+        for queue in self._controller.rung():
+            if not self._broker.is_empty(queue) or self._broker.pending_reports():
+                self._empty_since.pop(queue, None)
+                continue
+            since = self._empty_since.setdefault(queue, now)
+            if now - since >= _EMPTY_SECONDS:
+                del self._empty_since[queue]
+                self._controller.doorbells_lost(queue)
+
+
+def _agrees(run: RunRecord, beat: Beat | None) -> bool:
+    return beat is not None and (beat.token, beat.nonce, beat.want) == (run.token, run.nonce, run.want)

@@ -1,0 +1,1 @@
+"""The server process: HTTP API and event stream around controller, ingest and reaper."""

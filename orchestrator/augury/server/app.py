@@ -1,0 +1,56 @@
+"""The HTTP door: every request carries a token, every error is a sentence in JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from augury import __version__
+from augury.errors import AuguryError, UnauthorizedError, UsageError
+from augury.server.api import instance, runs, searches
+from augury.server.api.common import error_response
+from augury.server.service import Service
+
+_LOOPBACK_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+
+
+def build(service: Service, end: Callable[[], None]) -> FastAPI:
+    """Return the application; `end` asks the process to end."""
+    app = FastAPI(
+        title="Augury", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json"
+    )
+    app.state.service = service
+    app.state.end = end
+    for router in (instance.router, searches.router, runs.router):
+        app.include_router(router, prefix="/api/v1")
+
+    @app.middleware("http")
+    async def gate(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Let nobody in without a token: other users of the machine reach loopback too."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        owner = await run_in_threadpool(service.owner_of, token) if scheme.lower() == "bearer" else None
+        if owner is None:
+            return error_response(UnauthorizedError("a valid token is needed: set AUGURY_TOKEN"))
+        request.state.owner = owner
+        service.touch()
+        return await call_next(request)
+
+    # Outermost: a foreign host name means a browser that was lured here (DNS rebinding).
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=_LOOPBACK_HOSTS)
+
+    @app.exception_handler(AuguryError)
+    async def explain(_request: Request, error: AuguryError) -> JSONResponse:
+        return error_response(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def explain_validation(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return error_response(UsageError(f"{where}: {first['msg']}"))
+
+    return app

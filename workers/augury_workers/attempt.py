@@ -1,0 +1,303 @@
+"""One attempt's life in its slot: start, watch, end the tree, deliver the final report."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from augury_workers import environment, platform, protocol
+from augury_workers.conversation import Conversation
+from augury_workers.environment import CouldNotStartError
+from augury_workers.gather import Gather
+from augury_workers.link import Link, LinkError
+from augury_workers.process import Reaper, Tree
+from augury_workers.relay import Relay
+from augury_workers.slot import Identity, make_folder, mark_died
+from augury_workers.spool import Spool
+
+TICK_SECONDS = 0.1
+"""How often a run is looked at. A shorter one costs no timer, no task and no second link."""
+
+BACKGROUND_SECONDS = 2.0
+"""How long processes that hold the output may write on after the main process has ended."""
+
+TERM_SECONDS = 1.0
+"""Between SIGTERM and SIGKILL where the order's grace does not apply."""
+
+GIVE_UP_SECONDS = 3.0
+"""How long an orphaned supervisor goes on trying to deliver."""
+
+FENCE_GRACE_SECONDS = 30.0
+LAST_CALL_SECONDS = 2.0
+
+Cause = Literal["", "timeout", "stopped", "fenced", "orphaned", "killed", "superseded"]
+
+_RANK: dict[Cause, int] = {
+    "": 0, "timeout": 1, "stopped": 2, "fenced": 3, "orphaned": 4, "killed": 5, "superseded": 6,
+}  # fmt: skip
+
+_DIED: dict[Cause, str] = {
+    "fenced": "the server could not be reached for too long",
+    "orphaned": "the worker process of its slot was gone",
+}
+
+
+@dataclass
+class Station:
+    """What all attempts of a slot share."""
+
+    loop: asyncio.AbstractEventLoop
+    link: Link
+    make_link: Callable[[], Link]
+    keys: protocol.Keys
+    reaper: Reaper
+    slot_folder: str
+    python_folder: str | None
+    own_environment: Mapping[str, str]
+    submitters: environment.SubmitterEnvironments = field(default_factory=environment.SubmitterEnvironments)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended: a state of its run, or `died` or `superseded`."""
+
+    state: str
+    exit_code: int | None
+    relay: Relay
+    """May hold reports that the server has not committed yet."""
+
+
+def fence_seconds(lost_after: float | None, grace: float) -> float | None:
+    """Return after how long without `yours` an attempt ends itself; None: never.
+
+    Five sixths of the time after which the server gives it up, at least 2 s and the grace less than that.
+    """
+    if lost_after is None:
+        return None
+    return max(0.0, min(lost_after * 5 / 6, lost_after - min(grace, FENCE_GRACE_SECONDS) - 2.0))
+
+
+class Attempt:
+    """One execution of a run; `run` is called once."""
+
+    def __init__(self, station: Station, order: Mapping[str, Any], identity: Identity, asked: float) -> None:
+        self._station = station
+        self._loop = station.loop
+        self._order = order
+        self._identity = identity
+        self._folder = f"{station.slot_folder}/{identity.folder}"
+        self._grace = float(order["grace"])
+        self._fence = fence_seconds(order.get("lost_after"), self._grace)
+        self._relay = Relay(station.link, station.keys, identity, Spool(f"{self._folder}/spool"))
+        self._relay.renewed = asked
+        self._conversation = Conversation(
+            self._relay, station.make_link, station.keys.box(identity.nonce), self._heed
+        )
+        self._tree = Tree(station.reaper, identity.tag(str(order["instance"])))
+        self._gather = Gather(
+            self._loop, self._relay, f"{self._folder}/metrics.jsonl", order.get("metric_regex") or ()
+        )
+        self._gather.on_much = self._conversation.kick
+        self._cause: Cause = ""
+        self._deadline = float("inf")
+        self._started = 0.0
+        self._oom_before: int | None = None
+        self._ticker: asyncio.TimerHandle | None = None
+        self._enforcer: asyncio.TimerHandle | None = None
+        self._last_call: asyncio.Task[None] | None = None
+
+    async def run(self) -> Outcome:
+        """Execute the order and report; returns when no process is left and the final report is delivered."""
+        try:
+            exited = self._start()
+        except CouldNotStartError as error:
+            self._report_exit(None, "could_not_start")
+            return await self._finish("failed", None, str(error))
+        self._ticker = self._loop.call_later(TICK_SECONDS, self._tick)
+        code = os.waitstatus_to_exitcode(await exited)
+        cause, state, detail = self._judge(code)
+        if self._cause not in _DIED:
+            self._gather.collect(everything=True)
+            self._report_exit(code, cause)
+        await self._end_tree()
+        self._stop_timers()
+        await self._conversation.stop()
+        if self._cause == "superseded":
+            return self._outcome("superseded", None)
+        if self._cause in _DIED:
+            mark_died(self._folder, _DIED[self._cause])
+            return self._outcome("died", None)
+        return await self._finish(state, code if code >= 0 else None, detail)
+
+    def orphan(self) -> None:
+        """End the tree: the pool child is gone, nobody waits for the result."""
+        self._loop.call_later(GIVE_UP_SECONDS, self._conversation.give_up)
+        self._end("orphaned", TERM_SECONDS)
+
+    # --- start ---------------------------------------------------------------------------------------
+
+    def _start(self) -> asyncio.Future[int]:
+        order, station = self._order, self._station
+        if order.get("prepare") is not None:
+            raise CouldNotStartError("this worker cannot prepare a run's files: upgrade augury on its machine")
+        try:
+            make_folder(self._folder)
+        except OSError as error:
+            raise CouldNotStartError(f"the worker cannot write its state: {error}") from error
+        file = order["env"].get("file")
+        base = station.own_environment if file is None else station.submitters.read(file)
+        variables = environment.build(order, base, self._identity, self._folder, station.python_folder)
+        cwd = str(order.get("cwd") or f"{self._folder}/output")
+        environment.check(cwd, variables)
+        words = environment.command(order, variables)
+        try:
+            exited = self._tree.start(words, cwd, variables, self._gather.output.writer)
+        except ValueError as error:
+            raise CouldNotStartError(f"the command cannot be executed: {error}") from error
+        except OSError as error:
+            raise CouldNotStartError(environment.explain(error, words, cwd, variables)) from error
+        self._gather.output.start()
+        self._started = self._loop.time()
+        self._relay.add({"k": "state", "state": "running", "time": time.time(), "pid": self._tree.pid})
+        return exited
+
+    # --- while it runs -------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        if self._oom_before is None:
+            self._conversation.start()
+            self._oom_before = platform.oom_kills()
+        self._gather.collect()
+        self._conversation.tick()
+        timeout = self._order.get("timeout")
+        if timeout is not None and self._loop.time() - self._started >= timeout:
+            self._end("timeout", self._grace)
+        if self._fence is not None and platform.boottime() - self._relay.renewed > self._fence:
+            if self._last_call is None or self._last_call.done():
+                self._last_call = self._loop.create_task(self._call_before_fence(self._fence))
+        self._ticker = self._loop.call_later(TICK_SECONDS, self._tick)
+
+    def _heed(self) -> None:
+        """Do what the server's last answer wants."""
+        if self._relay.verdict == "superseded":
+            self._end("superseded", 0.0)
+        elif self._relay.want == "kill":
+            self._end("killed", 0.0)
+        elif self._relay.want == "stop":
+            self._end("stopped", self._grace)
+
+    async def _call_before_fence(self, fence: float) -> None:
+        """The lease looks expired; a host that slept may find it valid with one more call."""
+        try:
+            async with asyncio.timeout(LAST_CALL_SECONDS):
+                await self._relay.say(LAST_CALL_SECONDS)
+            self._heed()
+        except (LinkError, TimeoutError):
+            pass
+        if platform.boottime() - self._relay.renewed > fence:
+            self._end("fenced", min(self._grace, FENCE_GRACE_SECONDS))
+
+    # --- the end -------------------------------------------------------------------------------------
+
+    def _end(self, cause: Cause, grace: float) -> None:
+        """End the tree for a cause. A stronger one replaces it, the time that is left only shrinks.
+
+        A main process that has already ended keeps its own result, unless the attempt is not ours any more.
+        """
+        self._station.reaper.reap()
+        sooner = self._loop.time() + grace < self._deadline
+        if sooner:
+            self._deadline = self._loop.time() + grace
+        if cause == "superseded" or (self._tree.alive and _RANK[cause] > _RANK[self._cause]):
+            first, self._cause = not self._cause, cause
+            if first and grace > 0:
+                self._tree.terminate()
+        if sooner and self._tree.alive:
+            if self._enforcer is not None:
+                self._enforcer.cancel()
+            self._enforcer = self._loop.call_at(self._deadline, self._enforce)
+
+    def _enforce(self) -> None:
+        if self._tree.alive:
+            self._tree.kill()
+            self._enforcer = self._loop.call_later(0.05, self._enforce)
+
+    def _judge(self, code: int) -> tuple[str, str, str]:
+        """Return cause, final state and a sentence for the way the main process ended."""
+        if self._cause == "timeout":
+            return "timeout", "stopped", f"it ran longer than its limit of {self._order['timeout']:g} s"
+        if self._cause in ("stopped", "killed"):
+            return self._cause, self._cause, ""
+        if code in (-signal.SIGKILL, 128 + signal.SIGKILL) and self._oom_grew():
+            return "oom", "failed", "the kernel killed it because memory ran out"
+        if code < 0:
+            return "signal", "failed", f"it was ended by {_signal_name(-code)}"
+        return "exit", "complete" if code == 0 else "failed", ""
+
+    def _oom_grew(self) -> bool:
+        return self._oom_before is not None and platform.oom_kills() > self._oom_before
+
+    def _report_exit(self, code: int | None, cause: str) -> None:
+        """Report the exit; `code` is negative for a signal, None when nothing was started."""
+        number = -code if code is not None and code < 0 else None
+        body = {"k": "exit", "code": None if number else code, "signal": number, "cause": cause}
+        self._relay.add({**body, "time": time.time()})
+
+    async def _end_tree(self) -> None:
+        """Wait for what the main process left behind as long as it may stay, then kill it."""
+        tree, output = self._tree, self._gather.output
+        if not tree.gone():
+            if not self._cause:
+                self._deadline = min(self._deadline, self._loop.time() + BACKGROUND_SECONDS)
+            while not await self._gone_soon() and self._loop.time() < self._deadline:
+                if not self._cause and output.ended.done():
+                    break
+            if not self._cause and not tree.gone():
+                self._deadline = self._loop.time() + TERM_SECONDS
+                tree.terminate()
+                while not await self._gone_soon() and self._loop.time() < self._deadline:
+                    pass
+            await tree.kill_all(self._complain)
+        output.drain()
+        output.close()
+
+    async def _gone_soon(self) -> bool:
+        left = self._deadline - self._loop.time()
+        return await self._tree.wait_gone(min(max(left, 0.0), TICK_SECONDS))
+
+    def _complain(self, pids: list[int]) -> None:
+        text = f"augury worker: processes {pids} of run {self._identity.run} cannot be killed"
+        print(f"{text}; this slot takes no other run before they are gone", file=sys.stderr, flush=True)
+
+    def _stop_timers(self) -> None:
+        for timer in (self._ticker, self._enforcer):
+            if timer is not None:
+                timer.cancel()
+
+    async def _finish(self, state: str, code: int | None, detail: str) -> Outcome:
+        gather = self._gather
+        await gather.collect_rest(self._conversation.room)
+        body = {"k": "final", "state": state, "log_bytes": gather.log_bytes, "dropped": gather.dropped}
+        self._relay.add({**body, "detail": detail})
+        await self._conversation.deliver()
+        if self._relay.verdict == "superseded":
+            return self._outcome("superseded", None)
+        return self._outcome(state, code)
+
+    def _outcome(self, state: str, code: int | None) -> Outcome:
+        self._gather.close()
+        self._relay.close()
+        return Outcome(state, code, self._relay)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,223 @@
+"""The supervisor of one slot: one process that claims runs, executes them and relays what they say.
+
+Started once by the slot's pool child: requests come in on standard input, one JSON line each, and every one
+is answered by one JSON line on standard output. The end of standard input is the lifeline: the pool child is
+gone, so the tree of the run is ended, the attempt is reported as died, and the supervisor goes too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from augury_workers import environment, platform, protocol
+from augury_workers.attempt import Attempt, Outcome, Station
+from augury_workers.claim import Claims, Granted, Refused
+from augury_workers.link import Address, Link, LinkError, parse_url
+from augury_workers.offers import Offers
+from augury_workers.process import Reaper
+from augury_workers.secret import SecretFile
+from augury_workers.slot import Identity, Slot, SlotBusyError, died_reason, mark_died
+
+LAST_WORDS_SECONDS = 3.0
+"""How long a supervisor without a pool child tries to report."""
+
+LAST_WAIT_SECONDS = 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the pool child hands to its supervisor."""
+
+    address: Address
+    secret: SecretFile
+    instance: str
+    worker: str
+    index: int
+    folder: str
+    python_folder: str | None
+
+
+class Requests(asyncio.Protocol):
+    """Lines from the pool child; `lost` is done when there will be no more."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._rest = b""
+        self._lines: deque[bytes] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self.lost: asyncio.Future[None] = self._loop.create_future()
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._lines.extend(lines)
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Behave as if the pool child were gone."""
+        if not self.lost.done():
+            self.lost.set_result(None)
+        self._wake()
+
+    async def next(self) -> bytes | None:
+        """Return the next line; None when the pool child is gone."""
+        while not self._lines and not self.lost.done():
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        return None if self.lost.done() else self._lines.popleft()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Supervisor:
+    """The loop over runs of one slot."""
+
+    def __init__(self, setting: Setting, slot: Slot, requests: Requests) -> None:
+        loop = asyncio.get_running_loop()
+        self._setting = setting
+        self._slot = slot
+        self._requests = requests
+        self._keys = protocol.Keys(setting.instance)
+        self._link = self._make_link()
+        self._claims = Claims(self._link, self._keys, setting.secret, setting.worker, setting.index)
+        self._offers = Offers(self._link, self._keys, setting.worker)
+        self._station = Station(
+            loop=loop,
+            link=self._link,
+            make_link=self._make_link,
+            keys=self._keys,
+            reaper=Reaper(loop),
+            slot_folder=slot.path,
+            python_folder=setting.python_folder,
+            own_environment=environment.scrub(os.environ),
+        )
+
+    async def serve(self) -> None:
+        """Execute requests until the pool child is gone."""
+        for identity in self._slot.recover(self._setting.instance, "its supervisor was gone"):
+            self._offers.adopt(identity, self._slot.folder(identity))
+        while (line := await self._requests.next()) is not None:
+            request = json.loads(line)
+            result = await self._handle(int(request["run"]), int(request["token"]))
+            if result is not None:
+                sys.stdout.write(json.dumps(result) + "\n")
+                sys.stdout.flush()
+        await self._last_words()
+
+    def _make_link(self) -> Link:
+        name = f"augury-{self._setting.worker}-{self._setting.index}".replace(" ", "-")
+        return Link(self._setting.address, name)
+
+    async def _handle(self, run: int, token: int) -> dict[str, Any] | None:
+        """Claim and execute one run; None when the pool child went away meanwhile."""
+        identity = Identity(run, token, protocol.new_nonce())
+        self._slot.write(identity)
+        claiming = asyncio.ensure_future(self._claims.claim(identity))
+        await asyncio.wait([claiming, self._requests.lost], return_when=asyncio.FIRST_COMPLETED)
+        if not claiming.done():
+            claiming.cancel()
+            return None
+        answer = claiming.result()
+        if isinstance(answer, Refused):
+            return self._refuse(identity, answer)
+        outcome = await self._execute(Attempt(self._station, answer.order, identity, answer.asked))
+        if outcome is None:
+            return None
+        return {"run": run, "state": outcome.state, "exit": outcome.exit_code}
+
+    def _refuse(self, identity: Identity, refused: Refused) -> dict[str, Any]:
+        if refused.reason == "forged":
+            # The server may have granted the run to us: it must learn that nothing runs here.
+            folder = self._slot.folder(identity)
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            mark_died(folder, f"the worker refused the order: {refused.text}")
+            self._offers.adopt(identity, folder)
+        self._slot.write(None)
+        return {"run": identity.run, "state": "denied", "reason": refused.reason}
+
+    async def _execute(self, attempt: Attempt) -> Outcome | None:
+        running = asyncio.ensure_future(attempt.run())
+        await asyncio.wait([running, self._requests.lost], return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            attempt.orphan()
+            await asyncio.wait([running], timeout=LAST_WAIT_SECONDS)
+            return None
+        outcome = running.result()
+        folder = self._slot.folder(outcome.relay.identity)
+        self._offers.add(outcome.relay, folder, died_reason(folder) if outcome.state == "died" else None)
+        self._slot.write(None)
+        return outcome
+
+    async def _last_words(self) -> None:
+        """Report what died with the pool child; if that fails the next supervisor of the slot does it."""
+        for identity in self._slot.recover(self._setting.instance, "the worker process of its slot was gone"):
+            self._offers.adopt(identity, self._slot.folder(identity))
+        try:
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                await self._offers.round()
+        except (LinkError, TimeoutError):
+            pass
+
+
+async def _lock(folder: str) -> Slot:
+    """Return the slot; waits for an earlier supervisor that is still ending its tree."""
+    begun = time.monotonic()
+    told = False
+    while True:
+        try:
+            return Slot(folder)
+        except SlotBusyError:
+            if not told and time.monotonic() - begun > 10.0:
+                told = True
+                print(f"augury worker: {folder} is held by another process; waiting", file=sys.stderr, flush=True)
+            await asyncio.sleep(0.02)
+
+
+async def run(setting: Setting) -> None:
+    """Serve the slot until the pool child is gone."""
+    loop = asyncio.get_running_loop()
+    _, requests = await loop.connect_read_pipe(Requests, os.fdopen(0, "rb", buffering=0))
+    # A handler, not SIG_IGN: that would be inherited by trainings.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, requests.end)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    locking = asyncio.ensure_future(_lock(setting.folder))
+    await asyncio.wait([locking, requests.lost], return_when=asyncio.FIRST_COMPLETED)
+    if locking.done():
+        await Supervisor(setting, locking.result(), requests).serve()
+
+
+def main() -> None:
+    """Start the supervisor as its pool child asks on the command line; URL and secret come by environment."""
+    parser = argparse.ArgumentParser(prog="augury_workers.supervisor")
+    for name in ("--instance", "--worker", "--index", "--folder", "--python-folder"):
+        parser.add_argument(name)
+    arguments = parser.parse_args()
+    setting = Setting(
+        address=parse_url(os.environ["AUGURY_REDIS_URL"]),
+        secret=SecretFile(os.environ["AUGURY_SECRET_FILE"]),
+        instance=arguments.instance,
+        worker=arguments.worker,
+        index=int(arguments.index),
+        folder=arguments.folder,
+        python_folder=arguments.python_folder,
+    )
+    platform.become_subreaper()
+    asyncio.run(run(setting))
+
+
+if __name__ == "__main__":
+    main()
