@@ -26,6 +26,9 @@ NUMBER_TYPES: tuple[NumberType, ...] = ("float", "int")
 AGGREGATIONS: tuple[Aggregation, ...] = ("avg", "min", "max", "last")
 GOALS: tuple[Goal, ...] = ("maximize", "minimize")
 
+MAX_RUNS = 10_000
+"""A search of more runs is refused unless `--max-runs` says otherwise."""
+
 
 def text_of(value: Value) -> str:
     """Return the text that stands for `value` in a command: strings as they are, floats by `repr`."""
@@ -175,7 +178,7 @@ class SearchSpec:
     """Pairs (metric name, regular expression with one group) applied to each line of output."""
     labels: Sequence[str] = ()
     description: str = ""
-    max_runs: int = 10_000
+    max_runs: int = MAX_RUNS
     """Refuse a search of more runs than this."""
 
     def to_json(self) -> dict[str, Any]:
@@ -215,3 +218,28 @@ class SearchSpec:
         fields["metric_regex"] = tuple((name, regex) for name, regex in fields.get("metric_regex") or ())
         fields["labels"] = tuple(fields.get("labels") or ())
         return SearchSpec(**fields)
+
+
+def number_of_runs(spec: SearchSpec) -> int:
+    """Return how many runs a search has at most; nothing is built for it, so 10^12 cost nothing.
+
+    Raises:
+        UsageError: a grid with a range, no `--num-runs` where it is needed, or more runs than allowed.
+    """
+    if spec.kind == "run":
+        return 1
+    if spec.kind == "grid":
+        for name, parameter in spec.space.items():
+            if isinstance(parameter, RangeSpec):
+                raise UsageError(f"parameter '{name}' is a range: a grid takes lists of values")
+        total = math.prod(len(p.values) for p in spec.space.values() if isinstance(p, ValueSpec))
+    else:
+        if spec.num_runs is None:
+            raise UsageError(f"a {spec.kind} search needs --num-runs")
+        total = spec.num_runs
+    if total > spec.max_runs:
+        raise UsageError(
+            f"this search has {total:,} runs, more than the limit of {spec.max_runs:,}: "
+            f"take fewer, or raise the limit with --max-runs {total} (max_runs={total} in Python)"
+        )
+    return total

@@ -32,7 +32,7 @@ from scipy.optimize import fmin_l_bfgs_b
 from augury_samplers.encoding import Array, Mask
 
 JITTER = 1e-8
-"""Added to the diagonal, as a part of A; ten times as much whenever a factorisation fails."""
+"""Added to the diagonal of a covariance, as a part of A."""
 
 LEAST_VARIANCE = 1e-12
 """A variance that rounding made smaller, as a part of A, counts as this."""
@@ -143,10 +143,14 @@ class Kernel:
         decay = self.amplitude * np.exp(-q)
         return (1.0 + q + q * q / 3.0) * decay, (5.0 / 3.0) * (1.0 + q) * decay
 
-    def with_noise(self, k: Array) -> Array:
-        """Return `k` (n, n) with the noise added to its diagonal, and what keeps it definite."""
-        added: Array = k + (math.exp(self.theta[1]) + JITTER * self.amplitude) * np.eye(len(k))
+    def with_jitter(self, k: Array) -> Array:
+        """Return `k` (n, n) with a trifle added to its diagonal that keeps it definite."""
+        added: Array = k + JITTER * self.amplitude * np.eye(len(k))
         return added
+
+    def with_noise(self, k: Array) -> Array:
+        """Return `k` (n, n) with the noise of observations, and jitter, added to its diagonal."""
+        return self.with_jitter(k) + math.exp(self.theta[1]) * np.eye(len(k))
 
     @property
     def amplitude(self) -> float:
@@ -197,7 +201,7 @@ class Posterior:
             return self
         n, p = len(self.x), len(points)
         s = self.kernel(points, self.x) @ self.w.T
-        v = _inverse_factor(self.kernel.with_noise(self.kernel(points, points) - s @ s.T))
+        v = _inverse_factor(self.kernel.with_jitter(self.kernel(points, points) - s @ s.T))
         w = np.zeros((n + p, n + p))
         w[:n, :n], w[n:, :n], w[n:, n:] = self.w, -v @ (s @ self.w), v
         alpha = np.concatenate([self.alpha, np.zeros(p)])
@@ -227,12 +231,10 @@ class Posterior:
 
 def _inverse_factor(k: Array) -> Array:
     """Return the inverse of the Cholesky factor of `k`, with as much jitter as that takes."""
-    jitter = 0.0
-    while True:
-        factor, failed = dpotrf(k + jitter * np.eye(len(k)), lower=1, clean=1)
+    scale = float(np.trace(k)) / len(k)
+    for jitter in (0.0, 1e-8, 1e-6, 1e-4, 1e-2, 1.0):
+        factor, failed = dpotrf(k + jitter * scale * np.eye(len(k)), lower=1, clean=1)
         if not failed:
             inverse: Array = dtrtri(factor, lower=1)[0]
             return inverse
-        jitter = 10.0 * jitter or JITTER * float(np.trace(k)) / len(k)
-        if not jitter < 1e300:
-            raise np.linalg.LinAlgError("the kernel matrix is not finite")
+    raise np.linalg.LinAlgError("the matrix is far from being a covariance")

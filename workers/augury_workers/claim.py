@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Literal
 
 from augury_workers import platform, protocol
@@ -31,9 +32,9 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """No run for us: the server denied the claim, or what answered was not the server (`forged`)."""
+    """No run for us: denied by the server, not answered by the server (`forged`), or given up (`orphaned`)."""
 
-    reason: Literal["superseded", "version", "forged"]
+    reason: Literal["superseded", "version", "forged", "orphaned"]
     text: str = ""
 
 
@@ -46,13 +47,21 @@ class Claims:
         self._secret = secret
         self._worker = worker
         self._slot = slot
+        self._given_up = False
+
+    def give_up(self) -> None:
+        """End the claim that waits, and all later ones."""
+        self._given_up = True
+        self._link.close()
 
     async def claim(self, identity: Identity) -> Granted | Refused:
         """Ask until there is an answer, however long that takes; broken connections are made anew."""
         bad: list[str] = []
         pause = 0.1
         asked = platform.boottime()
-        for repeat in range(1_000_000_000):
+        for repeat in count():
+            if self._given_up:
+                break
             wait = protocol.CLAIM_REPEAT_SECONDS if repeat < QUICK_REPEATS else SLOW_REPEAT_SECONDS
             asked = platform.boottime()
             try:
@@ -69,7 +78,7 @@ class Claims:
                     _say(f"run {identity.run}: {error}; trying again")
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5.0)
-        raise AssertionError("unreachable")
+        return Refused("orphaned")
 
     async def _ask(self, identity: Identity, wait: float) -> bytes | None:
         """Send the claim and wait for the box in one round trip."""

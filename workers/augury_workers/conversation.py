@@ -61,6 +61,7 @@ class Conversation:
         """Wait for nothing any more: what is not delivered stays in the spool."""
         if not self._given_up.done():
             self._given_up.set_result(None)
+        self._relay.abort()
 
     async def room(self) -> bool:
         """Wait until the relay takes reports again; False when it never will."""

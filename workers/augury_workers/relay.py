@@ -145,6 +145,10 @@ class Relay:
             self._spool.append(self._unspooled)
             self._unspooled = []
 
+    def abort(self) -> None:
+        """End a call that is under way."""
+        self._link.close()
+
     def close(self) -> None:
         """Close the spool file; what it holds stays."""
         self.write_spool()

@@ -20,7 +20,7 @@ from typing import Any
 
 from augury_workers import environment, platform, protocol
 from augury_workers.attempt import Attempt, Outcome, Station
-from augury_workers.claim import Claims, Granted, Refused
+from augury_workers.claim import Claims, Refused
 from augury_workers.link import Address, Link, LinkError, parse_url
 from augury_workers.offers import Offers
 from augury_workers.process import Reaper
@@ -30,7 +30,6 @@ from augury_workers.slot import Identity, Slot, SlotBusyError, died_reason, mark
 LAST_WORDS_SECONDS = 3.0
 """How long a supervisor without a pool child tries to report."""
 
-LAST_WAIT_SECONDS = 45.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +103,8 @@ class Supervisor:
             python_folder=setting.python_folder,
             own_environment=environment.scrub(os.environ),
         )
+        self._attempt: Attempt | None = None
+        requests.lost.add_done_callback(self._orphaned)
 
     async def serve(self) -> None:
         """Execute requests until the pool child is gone."""
@@ -125,20 +126,29 @@ class Supervisor:
         """Claim and execute one run; None when the pool child went away meanwhile."""
         identity = Identity(run, token, protocol.new_nonce())
         self._slot.write(identity)
-        claiming = asyncio.ensure_future(self._claims.claim(identity))
-        await asyncio.wait([claiming, self._requests.lost], return_when=asyncio.FIRST_COMPLETED)
-        if not claiming.done():
-            claiming.cancel()
-            return None
-        answer = claiming.result()
+        answer = await self._claims.claim(identity)
         if isinstance(answer, Refused):
             return self._refuse(identity, answer)
         outcome = await self._execute(Attempt(self._station, answer.order, identity, answer.asked))
-        if outcome is None:
+        if self._requests.lost.done():
             return None
+        folder = self._slot.folder(identity)
+        self._offers.add(outcome.relay, folder, died_reason(folder) if outcome.state == "died" else None)
+        self._slot.write(None)
         return {"run": run, "state": outcome.state, "exit": outcome.exit_code}
 
-    def _refuse(self, identity: Identity, refused: Refused) -> dict[str, Any]:
+    async def _execute(self, attempt: Attempt) -> Outcome:
+        self._attempt = attempt
+        if self._requests.lost.done():
+            attempt.orphan()
+        try:
+            return await attempt.run()
+        finally:
+            self._attempt = None
+
+    def _refuse(self, identity: Identity, refused: Refused) -> dict[str, Any] | None:
+        if refused.reason == "orphaned":
+            return None
         if refused.reason == "forged":
             # The server may have granted the run to us: it must learn that nothing runs here.
             folder = self._slot.folder(identity)
@@ -148,18 +158,12 @@ class Supervisor:
         self._slot.write(None)
         return {"run": identity.run, "state": "denied", "reason": refused.reason}
 
-    async def _execute(self, attempt: Attempt) -> Outcome | None:
-        running = asyncio.ensure_future(attempt.run())
-        await asyncio.wait([running, self._requests.lost], return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
-            attempt.orphan()
-            await asyncio.wait([running], timeout=LAST_WAIT_SECONDS)
-            return None
-        outcome = running.result()
-        folder = self._slot.folder(outcome.relay.identity)
-        self._offers.add(outcome.relay, folder, died_reason(folder) if outcome.state == "died" else None)
-        self._slot.write(None)
-        return outcome
+    def _orphaned(self, _: asyncio.Future[None]) -> None:
+        """The pool child is gone: end what runs, or stop waiting for an order."""
+        if self._attempt is not None:
+            self._attempt.orphan()
+        else:
+            self._claims.give_up()
 
     async def _last_words(self) -> None:
         """Report what died with the pool child; if that fails the next supervisor of the slot does it."""

@@ -7,18 +7,18 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, fields
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from textwrap import dedent
+from typing import Any, TypeVar, get_type_hints
 
 from typer.core import TyperCommand, TyperOption
 from typer.exceptions import Exit, TyperException
 
 from augury.cli import reserved
+from augury.cli.coercion import lighten
+from augury.cli.helping import option_rows, write_examples, write_sections
 from augury.cli.notices import say
 from augury.errors import UsageError
 from augury.grammar.arguments import split_command, swallowed_options
-
-if TYPE_CHECKING:
-    from typer import Context
 
 T = TypeVar("T")
 
@@ -29,8 +29,11 @@ BROKEN_PIPE = 141
 COMMAND_LINE = {"allow_interspersed_args": False}
 
 
-def takes(options: type[T]) -> Callable[[Callable[[T], None]], Callable[..., None]]:
-    """Make a function of one options object a Typer callback with an option for each field."""
+def takes(options: type[T], examples: str) -> Callable[[Callable[[T], None]], Callable[..., None]]:
+    """Make a function of one options object a Typer callback with an option for each field.
+
+    `examples` are command lines, one a line, that end its help.
+    """
 
     def decorate(function: Callable[[T], None]) -> Callable[..., None]:
         def callback(**values: Any) -> None:
@@ -49,15 +52,29 @@ def takes(options: type[T]) -> Callable[[Callable[[T], None]], Callable[..., Non
         callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         callback.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         callback.__doc__, callback.__name__ = function.__doc__, function.__name__
+        callback.examples = dedent(examples)  # type: ignore[attr-defined]
         return callback
 
     return decorate
 
 
 class AuguryCommand(TyperCommand):
-    """A command that ends quietly when the reader of its output goes away."""
+    """A command with examples in its help, which ends quietly when the reader of its output goes away."""
 
-    def invoke(self, ctx: Context) -> Any:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read `args` into typed values."""
+        lighten(self.get_params(ctx))
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and options under their headings."""
+        write_sections(formatter, option_rows(self, ctx))
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples."""
+        write_examples(formatter, getattr(self.callback, "examples", ""))
+
+    def invoke(self, ctx: Any) -> Any:
         """Run the command; a closed stdout ends it as SIGPIPE would."""
         try:
             result = super().invoke(ctx)
@@ -76,7 +93,7 @@ class SubmitCommand(AuguryCommand):
     otherwise everything from the first bare word on belongs to it.
     """
 
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read `args`; reserved options are refused by name."""
         if ctx.resilient_parsing:
             return super().parse_args(ctx, args)
@@ -94,7 +111,7 @@ class SubmitCommand(AuguryCommand):
             say(notice)
         return rest
 
-    def _option_names(self, ctx: Context) -> tuple[list[str], list[str]]:
+    def _option_names(self, ctx: Any) -> tuple[list[str], list[str]]:
         """Return the names of the options that take a value, and of those that take none."""
         valued: list[str] = []
         flags: list[str] = []

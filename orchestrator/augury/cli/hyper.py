@@ -9,6 +9,7 @@ from typer import Typer
 
 from augury.cli import lazy, searches
 from augury.cli.command import COMMAND_LINE, SubmitCommand, takes
+from augury.cli.helping import AuguryGroup
 from augury.cli.notices import progress, say
 from augury.cli.options import GridOptions, OneJudgedSearch, SampledOptions
 from augury.cli.output import renderer
@@ -18,55 +19,63 @@ if TYPE_CHECKING:
     from augury.client.client import Client
     from augury.spec import Kind
 
-app = Typer(name="hyper", no_args_is_help=True, help="Hyperparameter searches over any command.")
+app = Typer(
+    name="hyper",
+    cls=AuguryGroup,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Hyperparameter searches over any command.",
+)
 searches.register(app)
 
 
 @app.command(cls=SubmitCommand, context_settings=COMMAND_LINE, rich_help_panel="Start a search")
-@takes(GridOptions)
+@takes(
+    GridOptions,
+    r"""
+    augury hyper grid --param rate=0.001,0.01,0.1 --param layers=2,3,5 -- \
+        python train.py --learning_rate :rate: --num_layers :layers:
+    augury hyper grid --param size=16,32 --metric val_acc "cd src && python train.py :size: > log.txt"
+    """,
+)
 def grid(options: GridOptions) -> None:
     """Run a command with every combination of the values.
 
     The last parameter moves fastest. A comma separates values; each is put into the command as typed.
-
-    Examples:
-
-    augury hyper grid --param rate=0.001,0.01,0.1 --param layers=2,3,5 --
-    python train.py --learning_rate :rate: --num_layers :layers:
-
-    augury hyper grid --param size=16,32 --metric val_acc "cd src && python train.py :size: > log.txt"
     """
     _submit("grid", options)
 
 
 @app.command(cls=SubmitCommand, context_settings=COMMAND_LINE, rich_help_panel="Start a search")
-@takes(SampledOptions)
+@takes(
+    SampledOptions,
+    r"""
+    augury hyper random --num-runs 10 --param rate=.001:1.0:log --param cell=gru,lstm -- \
+        python train.py --learning_rate :rate: --cell_type :cell:
+    """,
+)
 def random(options: SampledOptions) -> None:
     """Run a command with values drawn at random, each run independently.
 
     A parameter is a list V,V... or a range MIN:MAX[:scaling][:type], scaling one of linear, log, reverse_log,
     type float or int.
-
-    Examples:
-
-    augury hyper random --num-runs 10 --param rate=.001:1.0:log --param cell=gru,lstm --
-    python train.py --learning_rate :rate: --cell_type :cell:
     """
     _submit("random", options)
 
 
 @app.command(cls=SubmitCommand, context_settings=COMMAND_LINE, rich_help_panel="Start a search")
-@takes(SampledOptions)
+@takes(
+    SampledOptions,
+    r"""
+    augury hyper bayesian --num-runs 12 --parallel-runs 3 --metric keras/val_acc --metric-agg last \
+        --param rate=.001:1.0:log --param layers=2:100:int -- \
+        python train.py --learning_rate :rate: --num_layers :layers:
+    """,
+)
 def bayesian(options: SampledOptions) -> None:
     """Run a command with values chosen by what earlier runs have shown.
 
     Parameters are those of `random`. At most --parallel-runs are in flight; each new one knows all results.
-
-    Examples:
-
-    augury hyper bayesian --num-runs 12 --parallel-runs 3 --metric keras/val_acc --metric-agg last
-    --param rate=.001:1.0:log --param layers=2:100:int --
-    python train.py --learning_rate :rate: --num_layers :layers:
     """
     _submit("bayesian", options)
 

@@ -66,52 +66,51 @@ class NoOptions:
     """Commands without options."""
 
 
-@takes(NoOptions)
-def up(options: NoOptions) -> None:
-    """Start the local instance, or see that it answers; other commands do so by themselves.
-
-    Examples:
-
-    augury up
+@takes(
+    NoOptions,
     """
+    augury up
+    """,
+)
+def up(options: NoOptions) -> None:
+    """Start the local instance, or see that it answers; other commands do so by themselves."""
     endpoint = lazy.local.up(notify=progress)
     progress(f"The local instance answers at {endpoint.url} (Augury {endpoint.version}).")
 
 
-@takes(DownOptions)
-def down(options: DownOptions) -> None:
-    """End the local instance; refused while runs are in flight.
-
-    Examples:
-
-    augury down
-
-    augury down --force
+@takes(
+    DownOptions,
     """
+    augury down
+    augury down --force
+    """,
+)
+def down(options: DownOptions) -> None:
+    """End the local instance; refused while runs are in flight."""
     if lazy.local.down(force=options.force, notify=progress):
         progress("The local instance has ended.")
 
 
-@takes(Output)
-def status(options: Output) -> None:
-    """Show the instance, its workers and what is running; starts nothing.
-
-    Examples:
-
-    augury status --json
+@takes(
+    Output,
     """
+    augury status --json
+    """,
+)
+def status(options: Output) -> None:
+    """Show the instance, its workers and what is running; starts nothing."""
     out = renderer(options)
     out.status(lazy.Client(start=False).status())
 
 
-@takes(Output)
-def doctor(options: Output) -> None:
-    """Look at everything the local instance needs, change nothing, and name the fixes.
-
-    Examples:
-
-    augury doctor
+@takes(
+    Output,
     """
+    augury doctor
+    """,
+)
+def doctor(options: Output) -> None:
+    """Look at everything the local instance needs, change nothing, and name the fixes."""
     out = renderer(options)
     checks = [asdict(check) for check in lazy.local.doctor(notify=progress)]
     out.checks(checks)
@@ -119,15 +118,16 @@ def doctor(options: Output) -> None:
         raise Exit(1)
 
 
-@takes(WorkerOptions)
+@takes(
+    WorkerOptions,
+    """
+    augury worker -t K80 --slots 4
+    """,
+)
 def worker(options: WorkerOptions) -> None:
     """Serve runs of one machine type on this machine.
 
     It needs AUGURY_REDIS_URL and AUGURY_SECRET_FILE, and never the database.
-
-    Examples:
-
-    augury worker -t K80 --slots 4
     """
     words = [sys.executable, "-m", "augury_workers", "--machine-type", options.machine_type]
     if options.slots is not None:
@@ -137,15 +137,14 @@ def worker(options: WorkerOptions) -> None:
     os.execv(words[0], words)
 
 
-@takes(MetricOptions)
-def metric(options: MetricOptions) -> None:
-    """Report one point of a metric from inside a run, in any language that can start a program.
-
-    Examples:
-
-    augury metric val_acc 0.93
-
-    augury metric loss 0.25 100
+@takes(
+    MetricOptions,
     """
+    augury metric val_acc 0.93
+    augury metric loss 0.25 100
+    """,
+)
+def metric(options: MetricOptions) -> None:
+    """Report one point of a metric from inside a run, in any language that can start a program."""
     index = [] if options.index is None else [options.index]
     raise Exit(lazy.sdk_cli.main([options.name, options.value, *index]))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-_SMALL_IS_GOOD = frozenset(
-    "loss losses err errs error errors mse msle mae mape smape rmse rmsle rse perplexity ppl nll bce wer cer fid "
-    "logloss crossentropy divergence kld regret latency bpb bpc".split()
-)
+_SMALL_IS_GOOD = frozenset({
+    "loss", "losses", "err", "errs", "error", "errors", "mse", "msle", "mae", "mape", "smape", "rmse", "rmsle",
+    "rse", "perplexity", "ppl", "nll", "bce", "wer", "cer", "fid", "divergence", "kld", "regret", "latency",
+    "bpb", "bpc",
+})  # fmt: skip
 _ENDINGS = ("loss", "error", "perplexity", "entropy", "rmse")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
@@ -22,4 +23,6 @@ def warning(metric: str | None, goal: str | None) -> str | None:
     """Return the notice about a maximised metric that looks like a loss, None when there is no cause."""
     if metric is None or goal == "minimize" or not looks_like_loss(metric):
         return None
-    return f"the metric '{metric}' looks like a loss, and the highest is best: say --goal minimize if small is good"
+    return (
+        f"the metric '{metric}' looks like a loss and the highest is best; if small is good: --goal minimize"
+    )

@@ -8,30 +8,21 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 from typer.exceptions import TyperException
 from typer.main import get_command
 
 import augury as augury_package
 from augury import errors
 from augury.cli import hyper, instance, lazy, runs
+from augury.cli.helping import WIDTH, AuguryGroup
 from augury.cli.notices import fail
-
-
-class Ordered(TyperGroup):
-    """The commands of `augury`, searches first."""
-
-    def list_commands(self, ctx: typer.Context) -> list[str]:
-        """Return the names of the commands in the order of their help."""
-        return sorted(super().list_commands(ctx), key=lambda name: name != "hyper")
-
 
 app = typer.Typer(
     name="augury",
-    cls=Ordered,
+    cls=AuguryGroup,
+    rich_markup_mode=None,
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with: augury hyper grid --help",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
 )
 
 

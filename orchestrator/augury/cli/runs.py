@@ -31,17 +31,17 @@ def register(app: Typer) -> None:
         app.command(cls=AuguryCommand, rich_help_panel=PANEL)(function)
 
 
-@takes(RunOptions)
+@takes(
+    RunOptions,
+    """
+    augury run -- python train.py --learning_rate 0.1
+    augury run -b --param rate=0.1 "python train.py --learning_rate :rate: > log.txt"
+    """,
+)
 def run(options: RunOptions) -> None:
     """Run one command and follow its output; the exit code is the command's own.
 
     ^C leaves it running.
-
-    Examples:
-
-    augury run -- python train.py --learning_rate 0.1
-
-    augury run -b --param rate=0.1 "python train.py --learning_rate :rate: > log.txt"
     """
     out = renderer(options)
     spec, notices = lazy.submitting.run_spec(options)
@@ -66,16 +66,15 @@ def run(options: RunOptions) -> None:
     raise Exit(_exit_code(final))
 
 
-@takes(ListRunsOptions)
-def ps(options: ListRunsOptions) -> None:
-    """List runs, oldest first.
-
-    Examples:
-
-    augury ps --state running
-
-    augury ps -n 200 --label paper --json
+@takes(
+    ListRunsOptions,
     """
+    augury ps --state running
+    augury ps -n 200 --label paper --json
+    """,
+)
+def ps(options: ListRunsOptions) -> None:
+    """List runs, oldest first."""
     out = renderer(options)
     for state in options.state or ():
         if state not in _STATES:
@@ -84,28 +83,27 @@ def ps(options: ListRunsOptions) -> None:
     out.runs(list(found)[::-1])
 
 
-@takes(OneRun)
-def info(options: OneRun) -> None:
-    """Show all about a run.
-
-    Examples:
-
-    augury info 403
+@takes(
+    OneRun,
     """
+    augury info 403
+    """,
+)
+def info(options: OneRun) -> None:
+    """Show all about a run."""
     out = renderer(options)
     out.run(_client().get_run(options.run))
 
 
-@takes(LogsOptions)
-def logs(options: LogsOptions) -> None:
-    """Print the output of a run.
-
-    Examples:
-
-    augury logs 403
-
-    augury logs -f -n 20 403
+@takes(
+    LogsOptions,
     """
+    augury logs 403
+    augury logs -f -n 20 403
+    """,
+)
+def logs(options: LogsOptions) -> None:
+    """Print the output of a run."""
     client = _client()
     write = _writer(options.raw)
     page = client.logs(options.run, offset=0, tail_lines=options.tail)
@@ -126,26 +124,26 @@ def logs(options: LogsOptions) -> None:
     _tell_dropped(page)
 
 
-@takes(SomeRuns)
-def stop(options: SomeRuns) -> None:
-    """Stop runs: they end politely and keep their outputs; queued ones are killed.
-
-    Examples:
-
-    augury stop 403 404
+@takes(
+    SomeRuns,
     """
+    augury stop 403 404
+    """,
+)
+def stop(options: SomeRuns) -> None:
+    """Stop runs: they end politely and keep their outputs; queued ones are killed."""
     out = renderer(options)
     _asked(out, Asked.of(_client().stop_runs(options.runs)))
 
 
-@takes(SomeRuns)
-def kill(options: SomeRuns) -> None:
-    """Kill runs: they end now and keep nothing.
-
-    Examples:
-
-    augury kill 403 404
+@takes(
+    SomeRuns,
     """
+    augury kill 403 404
+    """,
+)
+def kill(options: SomeRuns) -> None:
+    """Kill runs: they end now and keep nothing."""
     out = renderer(options)
     _asked(out, Asked.of(_client().kill_runs(options.runs)))
 

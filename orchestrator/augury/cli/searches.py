@@ -43,14 +43,14 @@ def register(app: Typer) -> None:
             app.command(name, cls=AuguryCommand, rich_help_panel=panel)(function)
 
 
-@takes(ListOptions)
-def list_(options: ListOptions) -> None:
-    """List searches, oldest first.
-
-    Examples:
-
-    augury hyper list --label paper -n 10
+@takes(
+    ListOptions,
     """
+    augury hyper list --label paper -n 10
+    """,
+)
+def list_(options: ListOptions) -> None:
+    """List searches, oldest first."""
     out, client = renderer(options), _client()
     found = list(client.list_searches(options.number, options.all, options.label))[::-1]
     if options.metric or options.metric_agg or options.goal:
@@ -59,16 +59,15 @@ def list_(options: ListOptions) -> None:
     out.searches(found)
 
 
-@takes(OneJudgedSearch)
-def describe(options: OneJudgedSearch) -> None:
-    """Show a search and its runs.
-
-    Examples:
-
-    augury hyper describe 59
-
-    augury hyper describe 59 --metric val_loss --metric-agg min --goal minimize
+@takes(
+    OneJudgedSearch,
     """
+    augury hyper describe 59
+    augury hyper describe 59 --metric val_loss --metric-agg min --goal minimize
+    """,
+)
+def describe(options: OneJudgedSearch) -> None:
+    """Show a search and its runs."""
     out, client = renderer(options), _client()
     search = client.get_search(options.search)
     judge = judging.judge_of(search, options)
@@ -76,30 +75,32 @@ def describe(options: OneJudgedSearch) -> None:
     out.search(search, judging.judged_runs(client, search, judge), judge)
 
 
-@takes(OneJudgedSearch)
+@takes(
+    OneJudgedSearch,
+    """
+    augury hyper watch 59
+    """,
+)
 def watch(options: OneJudgedSearch) -> None:
     """Follow a search in a live table until it has ended; ^C leaves it running.
 
     Without a terminal one line is printed for each change (--json: one JSON run a line, --quiet: its id).
-
-    Examples:
-
-    augury hyper watch 59
     """
     renderer(options)
     lazy.watching.watch(_client(), options.search, options)
 
 
-@takes(WaitOptions)
+@takes(
+    WaitOptions,
+    """
+    augury hyper wait 59 --timeout 3600 && augury hyper best 59
+    """,
+)
 def wait(options: WaitOptions) -> None:
     """Wait until a search has ended.
 
     Exit code 0: every run is complete. 3: it finished with failures. 1: it was stopped, killed, or is paused
     with nothing in flight. 124: --timeout passed.
-
-    Examples:
-
-    augury hyper wait 59 --timeout 3600 && augury hyper best 59
     """
     out, client = renderer(options), _client()
     search = lazy.following.ended(client, options.search, options.timeout)
@@ -107,16 +108,15 @@ def wait(options: WaitOptions) -> None:
     raise Exit(_wait_code(search))
 
 
-@takes(OneJudgedSearch)
-def best(options: OneJudgedSearch) -> None:
-    """Show the best run of a search: its values, its objective, and its command to copy.
-
-    Examples:
-
-    augury hyper best 59
-
-    augury hyper best 59 --metric val_loss --metric-agg min --goal minimize --quiet
+@takes(
+    OneJudgedSearch,
     """
+    augury hyper best 59
+    augury hyper best 59 --metric val_loss --metric-agg min --goal minimize --quiet
+    """,
+)
+def best(options: OneJudgedSearch) -> None:
+    """Show the best run of a search: its values, its objective, and its command to copy."""
     out, client = renderer(options), _client()
     search = client.get_search(options.search)
     judge = judging.needed(client, search, judging.judge_of(search, options))
@@ -129,41 +129,42 @@ def best(options: OneJudgedSearch) -> None:
         raise Exit(1)
 
 
-@takes(OneSearch)
-def stop(options: OneSearch) -> None:
-    """Stop a search: running runs end politely and keep their outputs, queued ones are killed.
-
-    Examples:
-
-    augury hyper stop 59
+@takes(
+    OneSearch,
     """
+    augury hyper stop 59
+    """,
+)
+def stop(options: OneSearch) -> None:
+    """Stop a search: running runs end politely and keep their outputs, queued ones are killed."""
     out = renderer(options)
     answer = _client().stop_search(options.search)
     out.search_asked(answer["search"], Asked.of(answer))
 
 
-@takes(OneSearch)
-def kill(options: OneSearch) -> None:
-    """Kill a search: all its runs end now and keep nothing.
-
-    Examples:
-
-    augury hyper kill 59
+@takes(
+    OneSearch,
     """
+    augury hyper kill 59
+    """,
+)
+def kill(options: OneSearch) -> None:
+    """Kill a search: all its runs end now and keep nothing."""
     out = renderer(options)
     answer = _client().kill_search(options.search)
     out.search_asked(answer["search"], Asked.of(answer))
 
 
-@takes(DownloadOptions)
+@takes(
+    DownloadOptions,
+    """
+    augury hyper download-metrics 59 --dest points.csv
+    """,
+)
 def download_metrics(options: DownloadOptions) -> None:
     """Write all metric points of a search to a CSV file.
 
     Its columns are run_id, metric_name, timestamp, index, value.
-
-    Examples:
-
-    augury hyper download-metrics 59 --dest points.csv
     """
     path = Path(options.dest)
     if path.is_dir():

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from augury.cli import losses, saved
 from augury.cli.options import GridOptions, RunOptions, SampledOptions
-from augury.client.building import check_size, submitters_directory, submitters_environment
+from augury.client.building import submitters_directory, submitters_environment
 from augury.client.connection import remote_address
 from augury.errors import UsageError
 from augury.grammar.pairs import parse_env, parse_metric_regex
 from augury.grammar.parameters import parse_parameters
 from augury.grammar.template import check, command_from_words
-from augury.spec import Command, Kind, ParameterSpec, SearchSpec
+from augury.spec import MAX_RUNS, Command, Kind, ParameterSpec, SearchSpec, number_of_runs
 
 #: Options a kind of search cannot do without.
 _NEEDED: dict[str, tuple[str, ...]] = {
@@ -45,10 +45,10 @@ def search_spec(kind: Kind, options: GridOptions) -> tuple[SearchSpec, list[str]
         metric_agg=options.metric_agg or "last",
         goal=options.goal or "maximize",
         seed=options.seed,
-        max_runs=options.max_runs or SearchSpec.max_runs,
+        max_runs=options.max_runs or MAX_RUNS,
         **_common(options),
     )
-    check_size(spec)
+    number_of_runs(spec)
     saved.save(options)
     return spec, notices
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from augury.grammar.template import check, command_from_words
 from augury.spec import (
     AGGREGATIONS,
     GOALS,
+    MAX_RUNS,
     Aggregation,
     Command,
     Goal,
@@ -22,6 +22,7 @@ from augury.spec import (
     SearchSpec,
     Value,
     ValueSpec,
+    number_of_runs,
 )
 
 T = TypeVar("T")
@@ -68,27 +69,6 @@ def parameter_of(name: str, value: ParameterLike) -> ParameterSpec:
         if not isinstance(item, get_args(Value)):
             raise UsageError(f"parameter '{name}' has the value {item!r}: use numbers, strings or booleans")
     return ValueSpec(tuple(value))
-
-
-def check_size(spec: SearchSpec) -> None:
-    """Refuse a search of more runs than it allows itself, with the count and what raises the limit.
-
-    Raises:
-        UsageError: there are more than `spec.max_runs`.
-    """
-    count = spec.num_runs or 0
-    if spec.kind == "grid":
-        lists = [parameter for parameter in spec.space.values() if isinstance(parameter, ValueSpec)]
-        count = math.prod(len(parameter.values) for parameter in lists)
-    if count > spec.max_runs:
-        what = (
-            f"this grid has {count:,} combinations"
-            if spec.kind == "grid"
-            else f"{count:,} runs are asked for"
-        )
-        raise UsageError(
-            f"{what}, above the limit of {spec.max_runs:,}: raise it with --max-runs {count} (max_runs={count} in Python)"
-        )
 
 
 def command_of(command: str | Sequence[str]) -> Command:
@@ -140,9 +120,9 @@ def build(
         metric_regex=tuple((keywords.get("metric_regex") or {}).items()),
         labels=tuple(keywords.get("labels") or ()),
         description=keywords.get("description") or "",
-        max_runs=keywords.get("max_runs") or SearchSpec.max_runs,
+        max_runs=keywords.get("max_runs") or MAX_RUNS,
     )
-    check_size(spec)
+    number_of_runs(spec)
     return spec
 
 

@@ -19,7 +19,7 @@ from kombu.exceptions import KombuError
 from kombu.exceptions import OperationalError as BrokerError
 
 from augury.controller.metric_names import explain_missing
-from augury.controller.sampling import Sampling, number_of_runs
+from augury.controller.sampling import Sampling
 from augury.controller.state import (
     Action,
     Ask,
@@ -46,7 +46,7 @@ from augury.dispatch.broker import Broker
 from augury.dispatch.doorbells import Doorbell, Doorbells
 from augury.errors import RefusedError
 from augury.run import Want
-from augury.spec import Value
+from augury.spec import Value, number_of_runs
 from augury.store import points, runs, searches
 from augury.store.database import Connection, Store
 from augury.store.records import RunRecord, SearchRecord

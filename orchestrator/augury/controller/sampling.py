@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from augury.errors import UsageError
-from augury.spec import RangeSpec, SearchSpec, Value, ValueSpec, text_of
+from augury.spec import SearchSpec, Value, ValueSpec, number_of_runs, text_of
 from augury.store.records import Assignment, RunRecord
 from augury_samplers import Choice, Observation, Range, Sampler, Space, create
 
@@ -21,31 +19,6 @@ def space_of(spec: SearchSpec) -> Space:
         else:
             parameters.append(Range(name, parameter.min, parameter.max, parameter.scaling, parameter.type))
     return Space(parameters)
-
-
-def number_of_runs(spec: SearchSpec) -> int:
-    """Return how many runs a search has at most.
-
-    Raises:
-        UsageError: a grid with a range, no `--num-runs` where it is needed, or more runs than allowed.
-    """
-    if spec.kind == "run":
-        return 1
-    if spec.kind == "grid":
-        for name, parameter in spec.space.items():
-            if isinstance(parameter, RangeSpec):
-                raise UsageError(f"parameter '{name}' is a range: a grid takes lists of values")
-        total = math.prod(len(p.values) for p in spec.space.values() if isinstance(p, ValueSpec))
-    else:
-        if spec.num_runs is None:
-            raise UsageError(f"a {spec.kind} search needs --num-runs")
-        total = spec.num_runs
-    if total > spec.max_runs:
-        raise UsageError(
-            f"this search has {total:,} runs, more than the limit of {spec.max_runs:,}: "
-            f"take fewer values, or raise the limit with --max-runs {total}"
-        )
-    return total
 
 
 class Sampling:

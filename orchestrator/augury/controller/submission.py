@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from augury.controller.sampling import Sampling, number_of_runs
+from augury.controller.sampling import Sampling
 from augury.errors import UsageError
 from augury.grammar import template
-from augury.spec import AGGREGATIONS, GOALS, SearchSpec
+from augury.spec import AGGREGATIONS, GOALS, SearchSpec, number_of_runs
 from augury.store.records import Assignment
 
 _SEED_BITS = 31

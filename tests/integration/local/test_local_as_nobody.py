@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import local_standin
 import pytest
-import standin
-from conftest import end_everything, processes_of
+from local_processes import end_everything, processes_of
 
 import augury
 import augury_workers
@@ -51,7 +51,10 @@ def python() -> str:
     names = (sys.executable, f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}")
     for name in names:
         try:
-            if as_nobody(name, "-c", "import augury.local; open(%r)" % standin.__file__).returncode == 0:
+            if (
+                as_nobody(name, "-c", f"import augury.local; open({local_standin.__file__!r})").returncode
+                == 0
+            ):
                 return name
         except OSError:
             continue
@@ -63,11 +66,11 @@ def test_nobody_has_an_instance_in_a_folder_of_the_machine(python: str) -> None:
     if home.exists():
         pytest.skip(f"{home} is in use")
     try:
-        shown = as_nobody(python, standin.__file__, "connect")
+        shown = as_nobody(python, local_standin.__file__, "connect")
         assert shown.returncode == 0, shown.stderr
         assert home.stat().st_uid == NOBODY
         assert home.stat().st_mode & 0o777 == 0o700
-        again = as_nobody(python, standin.__file__, "connect")
+        again = as_nobody(python, local_standin.__file__, "connect")
         assert json.loads(again.stdout) == json.loads(shown.stdout)
         code = "from augury.local import *; print(down(), all(c.ok for c in doctor()) or doctor())"
         ended = as_nobody(python, "-c", code)

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import local_standin
 import pytest
-import standin
-from conftest import end_everything, processes_of
+from local_processes import end_everything, processes_of
 
 from augury.errors import RefusedError, UnavailableError
 from augury.local import broker, diagnosis, endpoint, launch, locks
-from augury.local.endpoint import connect, current, down, read, up
+from augury.local.endpoint import connect, current, down, read
 from augury.local.home import Home, own_version
 
 pytestmark = pytest.mark.integration
@@ -83,7 +83,7 @@ def test_everything_the_instance_keeps_is_private(home: Home) -> None:
 
 
 def test_six_commands_at_once_start_one_instance(home: Home) -> None:
-    command = [*standin.COMMAND, "connect"]
+    command = [*local_standin.COMMAND, "connect"]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
     answers = [json.loads(process.communicate(timeout=60)[0]) for process in started]
     assert [process.returncode for process in started] == [0] * 6
@@ -357,7 +357,7 @@ def test_the_environment_of_the_first_command_does_not_leak_into_the_instance(
 def test_the_instance_outlives_the_shell_that_started_it(home: Home) -> None:
     # An ssh session: its leader ends, its process group is hung up and its pipes are closed.
     shell = subprocess.Popen(
-        [*standin.COMMAND, "connect"],
+        [*local_standin.COMMAND, "connect"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -370,13 +370,13 @@ def test_the_instance_outlives_the_shell_that_started_it(home: Home) -> None:
     assert current(home.path).pid == json.loads(out)["pid"]
     keeper = pid_of(home, "keeper")
     assert os.getsid(keeper) != shell.pid
-    assert os.readlink(f"/proc/{keeper}/cwd") == "/"
-    assert os.readlink(f"/proc/{keeper}/fd/0") == "/dev/null"
+    assert str(Path(f"/proc/{keeper}/cwd").readlink()) == "/"
+    assert str(Path(f"/proc/{keeper}/fd/0").readlink()) == "/dev/null"
 
 
 def test_signals_that_the_first_command_ignores_are_not_ignored_in_the_instance(home: Home) -> None:
     # `nohup augury ...` ignores SIGHUP, the shell in the middle SIGINT and SIGQUIT.
-    subprocess.run(["nohup", *standin.COMMAND, "connect"], check=True, capture_output=True, timeout=60)
+    subprocess.run(["nohup", *local_standin.COMMAND, "connect"], check=True, capture_output=True, timeout=60)
     for pid in (pid_of(home, "worker"), pid_of(home, "server")):
         status = Path(f"/proc/{pid}/status").read_text()
         ignored = int(next(line for line in status.splitlines() if line.startswith("SigIgn")).split()[1], 16)
@@ -387,7 +387,7 @@ def test_signals_that_the_first_command_ignores_are_not_ignored_in_the_instance(
 def test_a_folder_that_was_deleted_under_the_command_does_not_matter(home: Home, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
-    command = f"cd {gone} && rmdir {gone} && exec {sys.executable} -P {standin.__file__} connect"
+    command = f"cd {gone} && rmdir {gone} && exec {sys.executable} -P {local_standin.__file__} connect"
     subprocess.run(["bash", "-c", command], check=True, capture_output=True, timeout=60)
     assert endpoint.answers(connect(start=False))
 

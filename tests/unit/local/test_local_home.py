@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make folde
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for /var/tmp and /tmp, and a user without a home folder in the user database."""
     folder = tmp_path / "var tmp"
     folder.mkdir()
@@ -30,7 +29,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         raise KeyError(uid)
 
     monkeypatch.setattr("pwd.getpwuid", unknown)
-    yield folder
+    return folder
 
 
 def mode_of(path: Path) -> int:

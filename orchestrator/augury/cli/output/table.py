@@ -129,17 +129,11 @@ class TableRenderer:
 
     def waited(self, search: Document, runs: Iterable[Document]) -> None:
         """Print how it ended and where the best run is."""
-        write(
-            [
-                f"Search #{search['id']} is {search['state']}: {counted(search.get('counts') or {}) or 'no runs'}"
-            ]
-        )
+        number, counts = search["id"], counted(search.get("counts") or {})
+        write([f"Search #{number} is {search['state']}: {counts or 'no runs'}"])
         if best := search.get("best"):
-            write(
-                [
-                    f"Best: {text.cell(best['objective'])} by run {best['id']}    augury hyper best {search['id']}"
-                ]
-            )
+            value = text.cell(best["objective"])
+            write([f"Best: {value} by run {best['id']}    augury hyper best {number}"])
 
     def best(self, search: Document, run: Document | None, judge: Judge) -> None:
         """Print values, objective, run id and the command to copy, in full precision."""

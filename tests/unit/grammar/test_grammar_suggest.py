@@ -26,7 +26,14 @@ def test_a_slip_finds_its_word(word: str, known: list[str], near: str) -> None:
 
 @pytest.mark.parametrize(
     ("word", "known"),
-    [("a", ["b"]), ("lr", ["l"]), ("port", ["rate"]), ("host", ["rate", "layers"]), ("x", []), ("ab", ["abcdef"])],
+    [
+        ("a", ["b"]),
+        ("lr", ["l"]),
+        ("port", ["rate"]),
+        ("host", ["rate", "layers"]),
+        ("x", []),
+        ("ab", ["abcdef"]),
+    ],
 )
 def test_other_words_are_not_near(word: str, known: list[str]) -> None:
     assert nearest(word, known) is None

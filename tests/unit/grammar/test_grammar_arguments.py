@@ -140,7 +140,9 @@ def test_ordinary_commands_are_not_noticed(line: str) -> None:
     assert swallowed_options(shlex.split(line), WITH_VALUE, FLAGS) == []
 
 
-@given(st.lists(st.sampled_from(["-t", "K80", "--json", "--", "python", "a b", "--x=1", "-f", "", "-", "-ft"])))
+@given(
+    st.lists(st.sampled_from(["-t", "K80", "--json", "--", "python", "a b", "--x=1", "-f", "", "-", "-ft"]))
+)
 def test_no_word_is_lost_or_reordered(args: list[str]) -> None:
     try:
         options, words = split_command(args, WITH_VALUE, FLAGS)

@@ -1,8 +1,8 @@
 """Stand-ins for the server and the worker, so that the keeper is tested apart from them.
 
-One file, three programs: `standin.py keeper|server|worker ...`; and `standin.py connect`, a command that needs
-the instance. Files in the home folder steer the stand-in server: `busy` (refuses to end), `version` (what it
-says it is), `crash` (cannot start), `deaf` (listens but never answers).
+One file, four programs: keeper, server, worker, and `connect`, a command that needs the instance. Files in
+the home folder steer the stand-in server: `busy` (refuses to end), `version` (what it says it is), `crash`
+(cannot start), `deaf` (listens but never answers).
 """
 
 from __future__ import annotations
@@ -41,64 +41,69 @@ def standin_parts(home: Home, environment: Mapping[str, str]) -> list[Part]:
     ]
 
 
+class Handler(BaseHTTPRequestHandler):
+    """Answers `status` and `shutdown`."""
+
+    home: Home
+    token: str
+    version: str
+    ended: threading.Event
+
+    def answer(self, status: int, body: object) -> None:
+        text = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def allowed(self) -> bool:
+        if (self.home.path / "deaf").exists():
+            time.sleep(60)
+        if self.headers.get("Authorization") == f"Bearer {self.token}":
+            return True
+        self.answer(401, {"error": "no", "kind": "unauthorized"})
+        return False
+
+    def do_GET(self) -> None:
+        if self.allowed():
+            workers = [{"name": "local", "slots": 2}]
+            self.answer(200, {"version": self.version, "environment": dict(os.environ), "workers": workers})
+
+    def do_POST(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        force = json.loads(self.rfile.read(length) or b"{}").get("force")
+        if not self.allowed():
+            return
+        if (self.home.path / "busy").exists() and not force:
+            self.answer(409, {"error": "run 7 is in flight", "kind": "refused"})
+            return
+        self.answer(200, {})
+        self.ended.set()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
 def serve(home: Home) -> int:
     if (home.path / "crash").exists():
         print("FATAL: the store is of a newer version", file=sys.stderr)
         return 1
     version_file = home.path / "version"
-    version = version_file.read_text() if version_file.exists() else own_version()
-    token = secrets.token_hex(8)
-    ended = threading.Event()
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self, status: int, body: object) -> None:
-            text = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def allowed(self) -> bool:
-            if (home.path / "deaf").exists():
-                time.sleep(60)
-            if self.headers.get("Authorization") == f"Bearer {token}":
-                return True
-            self.answer(401, {"error": "no", "kind": "unauthorized"})
-            return False
-
-        def do_GET(self) -> None:
-            if self.allowed():
-                workers = [{"name": "local", "slots": 2}]
-                self.answer(200, {"version": version, "environment": dict(os.environ), "workers": workers})
-
-        def do_POST(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            force = json.loads(self.rfile.read(length) or b"{}").get("force")
-            if not self.allowed():
-                return
-            if (home.path / "busy").exists() and not force:
-                self.answer(409, {"error": "run 7 is in flight", "kind": "refused"})
-                return
-            self.answer(200, {})
-            ended.set()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
+    Handler.home, Handler.token, Handler.ended = home, secrets.token_hex(8), threading.Event()
+    Handler.version = version_file.read_text() if version_file.exists() else own_version()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     entry = {
         "url": f"http://127.0.0.1:{server.server_port}",
-        "token": token,
-        "version": version,
+        "token": Handler.token,
+        "version": Handler.version,
         "pid": os.getpid(),
-        "started_at": "",
     }
     fresh = home.path / "instance.new"
     fresh.write_text(json.dumps(entry))
     fresh.replace(home.instance_file)
-    while not ended.wait(0.25):
+    while not Handler.ended.wait(0.25):
         if not launch.keeper_is_alive(home.path):
             with contextlib.suppress(AuguryError):
                 launch.ensure_keeper(home.path, wait=0)

@@ -1,0 +1,135 @@
+"""The Celery side of a worker, the only module that knows Celery: the doorbell comes in, a slot takes it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from billiard import current_process
+from celery import Celery, bootsteps, signals
+from celery.worker.control import Panel
+from kombu import Exchange, Queue
+
+from augury_workers import protocol
+from augury_workers.handover import SlotKeeper, SlotSetting
+from augury_workers.hello import Hello
+from augury_workers.settings import Settings, celery_url
+
+logger = logging.getLogger("augury_workers")
+
+_keeper: SlotKeeper | None = None
+"""The slot of this pool child."""
+
+
+def make_app(settings: Settings) -> Celery:
+    """Return the Celery application of a worker; Celery carries the doorbell and nothing else."""
+    app = Celery("augury", broker=celery_url(settings.redis_url), set_as_current=True)
+    app.conf.update(
+        accept_content=["json"],
+        result_accept_content=["json"],
+        event_serializer="json",
+        task_acks_late=False,
+        task_ignore_result=True,
+        task_queues=[Queue(settings.queue, Exchange(""), routing_key=settings.queue)],
+        task_default_queue=settings.queue,
+        task_default_exchange="",
+        task_default_routing_key=settings.queue,
+        task_create_missing_queues=False,
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_send_task_events=True,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_proc_alive_timeout=60.0,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "global_keyprefix": protocol.Keys(settings.instance).prefix,
+            "socket_timeout": 10,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 5,
+            "visibility_timeout": 3600,
+        },
+    )
+    app.task(name=protocol.TASK_NAME, ignore_result=True, bind=True)(_run)
+    return app
+
+
+def serve(settings: Settings, slots: SlotSetting, hello: Hello) -> int:
+    """Run the Celery worker until it is told to end; returns its exit code."""
+    app = make_app(settings)
+    _install_hello(app, hello)
+    for command in ("pool_grow", "pool_shrink", "pool_restart", "autoscale"):
+        Panel.data.pop(command, None)  # the slots are what hello says, nobody changes them from outside
+
+    def start_slot(**_: Any) -> None:
+        global _keeper
+        _keeper = SlotKeeper(slots, current_process().index)
+
+    def end_slot(**_: Any) -> None:
+        if _keeper is not None:
+            _keeper.close()
+
+    signals.worker_process_init.connect(start_slot, weak=False)
+    signals.worker_process_shutdown.connect(end_slot, weak=False)
+    worker = app.Worker(
+        hostname=settings.name,
+        pool="prefork",
+        concurrency=settings.slots,
+        queues=[settings.queue],
+        loglevel=logging.WARNING,
+        without_gossip=True,
+        without_mingle=True,
+        quiet=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+def _run(self: Any, run: int, token: int) -> dict[str, Any]:
+    """Hand a doorbell to this pool child's slot; returns when the run has ended."""
+    assert _keeper is not None, "the task runs in a pool child only"
+    result = _keeper.execute(int(run), int(token))
+    if result.get("reason") == "version":
+        logger.error(
+            "the server speaks another version of the wire than %s: this worker takes no more runs; "
+            "install the server's version of augury here and start it again",
+            protocol.VERSION,
+        )
+        queue = self.request.delivery_info.get("routing_key")
+        self.app.control.cancel_consumer(queue, destination=[self.request.hostname])
+    return result
+
+
+def _install_hello(app: Celery, hello: Hello) -> None:
+    """Say hello at every (re)connection and every 10 s; at the end say that no slot is left."""
+
+    class Greeting(bootsteps.StartStopStep):
+        """Lives with the connection to the broker."""
+
+        requires = ("celery.worker.consumer.connection:Connection",)
+
+        def __init__(self, consumer: Any, **kwargs: Any) -> None:
+            super().__init__(consumer, **kwargs)
+            self.timer: Any = None
+
+        def start(self, consumer: Any) -> None:
+            hello.say()
+            self.timer = consumer.timer.call_repeatedly(protocol.HELLO_SECONDS, hello.say)
+
+        def stop(self, consumer: Any) -> None:
+            if self.timer is not None:
+                self.timer.cancel()
+                self.timer = None
+
+    class Farewell(bootsteps.StartStopStep):
+        """Lives with the worker."""
+
+        requires = ("celery.worker.components:Consumer",)
+
+        def close(self, worker: Any) -> None:
+            hello.say(0)
+
+    app.steps["consumer"].add(Greeting)
+    app.steps["worker"].add(Farewell)

@@ -1,0 +1,83 @@
+"""The worker's start: check the settings, clear what died here, say hello, consume."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+from augury_sdk._layout import folder_name, layout
+
+from augury_workers import settings as worker_settings
+from augury_workers import slot
+from augury_workers.handover import SlotSetting
+from augury_workers.secret import SettingError
+from augury_workers.settings import Settings
+
+BUSY_SECONDS = 10.0
+"""How long to wait for supervisors of an earlier worker of this name to end their trees."""
+
+END_SECONDS = 35.0
+"""How long to wait at the end until the supervisors have ended theirs."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a worker; returns the exit code of the process: 2 for a wrong setting."""
+    try:
+        settings = worker_settings.parse(sys.argv[1:] if argv is None else argv, os.environ)
+    except SettingError as error:
+        print(f"augury worker: {error}", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        slots = _prepare(settings)
+    except OSError as error:
+        print(f"augury worker: --state-dir: {error}", file=sys.stderr)
+        return 2
+    if not _wait_free(settings, BUSY_SECONDS):
+        print(
+            f"augury worker: another worker named {settings.name} runs on this host; give this one a --name",
+            file=sys.stderr,
+        )
+        return 1
+    slot.sweep(settings.state_dir, settings.instance, settings.name, settings.slots)
+    print(settings.describe(), flush=True)
+    return _serve(settings, slots)
+
+
+def _serve(settings: Settings, slots: SlotSetting) -> int:
+    # Celery costs half a second: a wrong setting is told before.
+    from augury_workers import app
+    from augury_workers.hello import Hello
+
+    hello = Hello(settings)
+    hello.first()
+    code = app.serve(settings, slots, hello)
+    hello.close()
+    _wait_free(settings, END_SECONDS)
+    return code
+
+
+def _prepare(settings: Settings) -> SlotSetting:
+    """Make the state folder and what trainings find on their PYTHONPATH."""
+    folder = slot.slots_folder(settings.state_dir, settings.instance)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    python_folder = os.path.join(settings.state_dir, "python", folder_name())
+    layout(python_folder)
+    return SlotSetting(
+        instance=settings.instance,
+        worker=settings.name,
+        folders=folder,
+        python_folder=python_folder,
+    )
+
+
+def _wait_free(settings: Settings, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while slot.busy_slots(settings.state_dir, settings.instance, settings.name, settings.slots):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
