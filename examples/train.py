@@ -24,7 +24,7 @@ except ImportError:  # by hand, where Augury is not installed: the printed lines
         """Report nothing."""
 
 
-SYMBOLS, STEPS, NOISE = 4, 6, 0.3
+SYMBOLS, STEPS, NOISE = 4, 6, 0.25
 TRAINING, VALIDATION, BATCH = 800, 400, 80
 H = 6  # units of each layer
 CARRY = 0.9  # share of a layer's input that is added to its output; without it deep stacks learn nothing
@@ -226,11 +226,10 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     o = parser.parse_args()
     if not (0 < o.learning_rate < np.inf and o.num_layers >= 1 and o.epochs >= 1 and o.seed >= 0):
-        parser.error("--learning_rate must be above 0, --num_layers and --epochs at least 1, --seed at least 0")
+        parser.error("--learning_rate must be > 0, --num_layers and --epochs >= 1, --seed >= 0")
     np.seterr(over="ignore", invalid="ignore")
-    for epoch, (loss, val_loss, val_acc) in enumerate(
-        train(o.learning_rate, o.num_layers, CELLS[o.cell_type], o.epochs, o.seed)
-    ):
+    results = train(o.learning_rate, o.num_layers, CELLS[o.cell_type], o.epochs, o.seed)
+    for epoch, (loss, val_loss, val_acc) in enumerate(results):
         send_metric("keras/loss", loss, epoch)
         send_metric("keras/val_loss", val_loss, epoch)
         send_metric("keras/val_acc", val_acc, epoch)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from augury.spec import Aggregation, Goal
 
 
-class Point(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Point:
     """One value of a metric; `value` may be NaN or infinite, `time` is in seconds since 1970."""
 
     index: int

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.optimize import fmin_l_bfgs_b
 
-from augury_samplers.encoding import Array, Cube
+from augury_samplers.encoding import Array, Cube, Mask
 from augury_samplers.gp import Posterior
 
 GLOBAL_CANDIDATES = 600
@@ -21,6 +21,8 @@ CENTRES = 4
 """Local candidates lie around so many points."""
 POLISHED = 3
 POLISH_ITERATIONS = 20
+CROWD = 0.005
+"""Points closer to a pending one than this times kappa come last: only noise speaks for trying both."""
 LEAST_UPSIDE = 0.01
 """Part of a standard deviation of the objectives that a new point must promise above the best known mean."""
 LARGEST_KAPPA = 16.0
@@ -29,7 +31,7 @@ LOOK_THROUGH = 2048
 
 
 def by_upper_bound(
-    posterior: Posterior, observed: Array, cube: Cube, kappa: float, rng: np.random.Generator
+    posterior: Posterior, observed: Array, pending: Array, cube: Cube, kappa: float, rng: np.random.Generator
 ) -> Iterator[Array]:
     """Yield points (d,) to try, the one of the highest mean + kappa deviation first.
 
@@ -39,6 +41,8 @@ def by_upper_bound(
     """
     points = _candidates(posterior, observed, cube, rng)
     mean, deviation = posterior.mean_and_deviation(points)
+    crowd = CROWD * kappa
+    mean[_crowded(points, pending, crowd)] = -np.inf
     known = posterior.mean_and_deviation(posterior.x)[0].max()
     while kappa < LARGEST_KAPPA and np.max(mean + kappa * deviation) < known + LEAST_UPSIDE:
         kappa = min(2.0 * kappa, LARGEST_KAPPA)
@@ -46,9 +50,18 @@ def by_upper_bound(
     if cube.continuous.any():
         best = np.argsort(-bounds, kind="stable")[:POLISHED]
         polished, their_bounds = _polish(posterior, points[best], cube, kappa)
+        their_bounds[_crowded(polished, pending, crowd)] = -np.inf
         points, bounds = np.concatenate([polished, points]), np.concatenate([their_bounds, bounds])
     for number in np.argsort(-bounds, kind="stable"):
         yield points[number]
+
+
+def _crowded(points: Array, pending: Array, reach: float) -> Mask:
+    """Return which of the `points` (m, d) lie within `reach` of a pending one on every parameter."""
+    crowded: Mask = np.zeros(len(points), dtype=np.bool_)
+    for other in pending:
+        crowded |= np.abs(points - other).max(axis=1) < reach
+    return crowded
 
 
 def _candidates(posterior: Posterior, observed: Array, cube: Cube, rng: np.random.Generator) -> Array:

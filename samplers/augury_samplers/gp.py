@@ -143,14 +143,10 @@ class Kernel:
         decay = self.amplitude * np.exp(-q)
         return (1.0 + q + q * q / 3.0) * decay, (5.0 / 3.0) * (1.0 + q) * decay
 
-    def with_jitter(self, k: Array) -> Array:
-        """Return `k` (n, n) with a trifle added to its diagonal that keeps it definite."""
-        added: Array = k + JITTER * self.amplitude * np.eye(len(k))
-        return added
-
     def with_noise(self, k: Array) -> Array:
-        """Return `k` (n, n) with the noise of observations, and jitter, added to its diagonal."""
-        return self.with_jitter(k) + math.exp(self.theta[1]) * np.eye(len(k))
+        """Return `k` (n, n) with the noise added to its diagonal, and what keeps it definite."""
+        added: Array = k + (math.exp(self.theta[1]) + JITTER * self.amplitude) * np.eye(len(k))
+        return added
 
     @property
     def amplitude(self) -> float:
@@ -201,7 +197,7 @@ class Posterior:
             return self
         n, p = len(self.x), len(points)
         s = self.kernel(points, self.x) @ self.w.T
-        v = _inverse_factor(self.kernel.with_jitter(self.kernel(points, points) - s @ s.T))
+        v = _inverse_factor(self.kernel.with_noise(self.kernel(points, points) - s @ s.T))
         w = np.zeros((n + p, n + p))
         w[:n, :n], w[n:, :n], w[n:, n:] = self.w, -v @ (s @ self.w), v
         alpha = np.concatenate([self.alpha, np.zeros(p)])

@@ -55,9 +55,9 @@ def propose(
     y = normalised([observation.objective if observation.succeeded else None for observation in seen])
     theta, fitted = _fitted(x, y, cube, len(observations), memo)
     posterior = Posterior.of(Kernel(theta, cube.choice), x, y)
-    posterior = posterior.with_pending(cube.encode(pending[-PENDING_SIZE:]))
+    in_flight = cube.encode(pending[-PENDING_SIZE:])
     rng = np.random.Generator(np.random.PCG64(bits(seed, "bayesian", index)))
-    points = by_upper_bound(posterior, x, cube, kappa, rng)
+    points = by_upper_bound(posterior.with_pending(in_flight), x, in_flight, cube, kappa, rng)
     return (space.from_unit([float(u) for u in point]) for point in points), _memo(theta, fitted)
 
 

@@ -126,7 +126,8 @@ def _install_hello(app: Celery, hello: Hello) -> None:
     class Farewell(bootsteps.StartStopStep):
         """Lives with the worker."""
 
-        requires = ("celery.worker.components:Consumer",)
+        # Not the consumer: that one is made the last of all, and a step after it would push it out.
+        requires = ("celery.worker.components:Pool",)
 
         def close(self, worker: Any) -> None:
             hello.say(0)

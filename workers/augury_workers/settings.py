@@ -45,9 +45,9 @@ class Settings:
         """Return the line that is printed at start."""
         slots = f"{self.slots} slot{'s' if self.slots != 1 else ''}"
         if self.slots_chosen:
-            why = "as --slots says"
+            why = "as --slots or AUGURY_SLOTS says"
         else:
-            why = f"half of {platform.cores()} cores; change it with --slots"
+            why = f"half of {platform.cores()} cores; change it with --slots or AUGURY_SLOTS"
         return f"augury worker {self.name}: {slots} on queue '{self.queue}' ({why})"
 
 
@@ -70,6 +70,7 @@ def parse(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", instance):
         raise SettingError(f"AUGURY_INSTANCE: '{instance}' may hold only letters, digits, '.', '_' and '-'")
     _check_secret(environment)
+    slots = arguments.slots or _slots_of(environment)
     host = socket.gethostname() or "localhost"
     queue = protocol.queue_name(arguments.machine_type)
     name = arguments.name or queue
@@ -79,8 +80,8 @@ def parse(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
         redis_url=url,
         instance=instance,
         machine_type=arguments.machine_type,
-        slots=arguments.slots or max(1, platform.cores() // 2),
-        slots_chosen=arguments.slots is not None,
+        slots=slots or max(1, platform.cores() // 2),
+        slots_chosen=slots is not None,
         name=name if "@" in name else f"{name}@{host}",
         state_dir=os.path.abspath(arguments.state_dir or default_state_dir(environment, host)),
     )
@@ -138,6 +139,14 @@ def _parser() -> argparse.ArgumentParser:
         " of this host in ~/.local/state/augury)"
     )  # fmt: skip
     return parser
+
+
+def _slots_of(environment: Mapping[str, str]) -> int | None:
+    text = environment.get("AUGURY_SLOTS", "")
+    try:
+        return _slots(text) if text else None
+    except argparse.ArgumentTypeError as error:
+        raise SettingError(f"AUGURY_SLOTS: {error}") from error
 
 
 def _slots(text: str) -> int:

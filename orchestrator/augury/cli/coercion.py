@@ -15,7 +15,7 @@ from typer import BadParameter
 from typer.core import TyperArgument, TyperOption
 
 if TYPE_CHECKING:
-    from typer import CallbackParam, Context
+    from typer import Context
 
 Parameter = TyperOption | TyperArgument
 
@@ -60,7 +60,7 @@ class Words:
         return number
 
 
-def lighten(parameters: Iterable[CallbackParam]) -> None:
+def lighten(parameters: Iterable[object]) -> None:
     """Make Typer coerce these parameters with `Words`."""
     for parameter in parameters:
         if isinstance(parameter, Parameter) and parameter._runtime_param is None:

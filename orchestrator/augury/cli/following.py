@@ -35,7 +35,7 @@ def ended(client: Client, search_id: int, seconds: float | None) -> Document:
 def output(client: Client, run_id: int, offset: int) -> Iterator[Document]:
     """Yield pages of a run's output from `offset` as they come, until it has ended and all is read."""
     with client.doorbell(run=run_id) as bell:
-        for run in readings(lambda: client.get_run(run_id), bell, period=1.0):
+        for run in readings(lambda: client.get_run(run_id), bell):
             while True:
                 page = client.logs(run_id, offset=offset)
                 if page["next_offset"] > offset or page["complete"]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 _SMALL_IS_GOOD = frozenset({
-    "loss", "losses", "err", "errs", "error", "errors", "mse", "msle", "mae", "mape", "smape", "rmse", "rmsle",
-    "rse", "perplexity", "ppl", "nll", "bce", "wer", "cer", "fid", "divergence", "kld", "regret", "latency",
-    "bpb", "bpc",
+    "loss", "losses", "err", "errs", "error", "errors", "mse", "msle", "mae", "mape", "smape", "rmse",
+    "rmsle", "rse", "perplexity", "ppl", "nll", "bce", "wer", "cer", "fid", "divergence", "kld", "regret",
+    "latency", "bpb", "bpc",
 })  # fmt: skip
 _ENDINGS = ("loss", "error", "perplexity", "entropy", "rmse")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")

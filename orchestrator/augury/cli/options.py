@@ -131,7 +131,7 @@ class LogsOptions:
 CommandWords = Annotated[
     list[str] | None,
     Argument(
-        metavar="COMMAND [ARGS]...",
+        metavar="COMMAND",
         help="What a run executes, each :NAME: replaced by a value. Either its words (best after --), or one "
         "quoted shell line.",
         show_default=False,

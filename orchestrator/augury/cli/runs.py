@@ -107,16 +107,14 @@ def logs(options: LogsOptions) -> None:
     client = _client()
     write = _writer(options.raw)
     page = client.logs(options.run, offset=0, tail_lines=options.tail)
+    write(page["text"])
     try:
-        while True:
-            write(page["text"])
-            if page["complete"]:
-                break
-            if page["next_offset"] == page["offset"]:
-                break
+        while not page["complete"] and page["next_offset"] > page["offset"]:
             page = client.logs(options.run, offset=page["next_offset"])
+            write(page["text"])
         if options.follow and not page["complete"]:
-            for page in lazy.following.output(client, options.run, page["next_offset"]):
+            for later in lazy.following.output(client, options.run, page["next_offset"]):
+                page = later
                 write(page["text"])
     except KeyboardInterrupt:
         progress(f"\nRun #{options.run} goes on; its output: augury logs -f {options.run}")
@@ -133,7 +131,7 @@ def logs(options: LogsOptions) -> None:
 def stop(options: SomeRuns) -> None:
     """Stop runs: they end politely and keep their outputs; queued ones are killed."""
     out = renderer(options)
-    _asked(out, Asked.of(_client().stop_runs(options.runs)))
+    _asked(out, Asked.to_stop(_client().stop_runs(options.runs)))
 
 
 @takes(
@@ -145,7 +143,7 @@ def stop(options: SomeRuns) -> None:
 def kill(options: SomeRuns) -> None:
     """Kill runs: they end now and keep nothing."""
     out = renderer(options)
-    _asked(out, Asked.of(_client().kill_runs(options.runs)))
+    _asked(out, Asked.to_kill(_client().kill_runs(options.runs)))
 
 
 def _client() -> Client:

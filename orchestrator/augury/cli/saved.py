@@ -37,18 +37,17 @@ def filled(options: Submitted) -> Submitted:
     if options.from_file is None:
         return options
     path = Path(options.from_file)
+    document = _read(path)
+    arguments: list[str] = _strings(path, "args", document.pop("args", []))
     found: dict[str, Any] = {}
-    for key, value in _read(path).items():
+    for key, value in document.items():
         name = key.replace("-", "_")
-        if name == "args":
-            continue
         if name not in _names(options):
             raise UsageError(_unknown(path, key, options))
         found[name] = _checked(path, key, value, type(options))
-    document_args = _strings(path, "args", _read(path).get("args", []))
     if "command" in found:
-        found["command"] = [*found["command"], *document_args]
-    elif document_args:
+        found["command"] = [*found["command"], *arguments]
+    elif arguments:
         raise UsageError(f"{path}: there are 'args' but no 'command'")
     if options.command and "command" in found:
         raise UsageError(f"the command stands both in {path} and on the command line: keep one")

@@ -139,7 +139,7 @@ def stop(options: OneSearch) -> None:
     """Stop a search: running runs end politely and keep their outputs, queued ones are killed."""
     out = renderer(options)
     answer = _client().stop_search(options.search)
-    out.search_asked(answer["search"], Asked.of(answer))
+    out.search_asked(answer["search"], Asked.to_stop(answer))
 
 
 @takes(
@@ -152,7 +152,7 @@ def kill(options: OneSearch) -> None:
     """Kill a search: all its runs end now and keep nothing."""
     out = renderer(options)
     answer = _client().kill_search(options.search)
-    out.search_asked(answer["search"], Asked.of(answer))
+    out.search_asked(answer["search"], Asked.to_kill(answer))
 
 
 @takes(

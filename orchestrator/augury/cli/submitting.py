@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from augury.cli import losses, saved
 from augury.cli.options import GridOptions, RunOptions, SampledOptions
@@ -46,8 +47,8 @@ def search_spec(kind: Kind, options: GridOptions) -> tuple[SearchSpec, list[str]
         goal=options.goal or "maximize",
         seed=options.seed,
         max_runs=options.max_runs or MAX_RUNS,
-        **_common(options),
     )
+    spec = _with_settings(spec, options)
     number_of_runs(spec)
     saved.save(options)
     return spec, notices
@@ -58,7 +59,7 @@ def run_spec(options: RunOptions) -> tuple[SearchSpec, list[str]]:
     options = saved.filled(options)
     space = parse_parameters("run", options.param or ())
     template, notices = _template(options.command, space)
-    spec = SearchSpec(kind="run", command=template, space=space, **_common(options))
+    spec = _with_settings(SearchSpec(kind="run", command=template, space=space), options)
     saved.save(options)
     return spec, notices
 
@@ -81,13 +82,15 @@ def _template(words: Sequence[str] | None, space: dict[str, ParameterSpec]) -> t
     return template, check(template, list(space))
 
 
-def _common(options: GridOptions | RunOptions) -> dict[str, object]:
-    return {
-        "machine_type": options.machine_type,
-        "cwd": submitters_directory(),
-        "environment": submitters_environment(local=remote_address(os.environ) is None),
-        "env": dict(parse_env(text) for text in options.env or ()),
-        "metric_regex": tuple(parse_metric_regex(text) for text in options.metric_regex or ()),
-        "labels": tuple(options.label or ()),
-        "description": options.description or "",
-    }
+def _with_settings(spec: SearchSpec, options: GridOptions | RunOptions) -> SearchSpec:
+    """Return `spec` with what a run and the runs of a search have in common."""
+    return replace(
+        spec,
+        machine_type=options.machine_type,
+        cwd=submitters_directory(),
+        environment=submitters_environment(local=remote_address(os.environ) is None),
+        env=dict(parse_env(text) for text in options.env or ()),
+        metric_regex=tuple(parse_metric_regex(text) for text in options.metric_regex or ()),
+        labels=tuple(options.label or ()),
+        description=options.description or "",
+    )

@@ -41,7 +41,7 @@ def parse(lines: Iterable[str]) -> Iterator[dict[str, Any] | None]:
 
 
 def follow(transport: Transport, search: int | None, run: int | None, after: int | None) -> Iterator[Any]:
-    """Yield events for ever (None for each keep-alive), resuming after the last one seen.
+    """Yield events for ever (None for each keep-alive and each break), resuming after the last one seen.
 
     `after` None starts with what happens from now on, 0 with the first event there is. A server that
     does not answer is tried again until it does.
@@ -60,7 +60,8 @@ def follow(transport: Transport, search: int | None, run: int | None, after: int
                     after = event["id"]
                 yield event
         except UnavailableError:
-            yield None
+            pass
+        yield None
         time.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
         failures += 1
 
@@ -144,16 +145,17 @@ def readings(
     bell: Bell,
     *,
     seconds: float | None = None,
-    period: float = PERIOD_SECONDS,
+    period: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[T]:
-    """Yield `read()` now, after each ring of `bell`, and every `period` seconds without one.
+    """Yield `read()` now, after each ring of `bell`, and every `period` (`PERIOD_SECONDS`) without one.
 
     Ends after `seconds`, with a last reading. An instance that restarts meanwhile is waited for.
 
     Raises:
         UnavailableError: nothing answered for `PATIENCE_SECONDS` (or all of `seconds`).
     """
+    period = PERIOD_SECONDS if period is None else period
     began = answered = clock()
     while True:
         try:

@@ -214,12 +214,13 @@ class Run:
     def output(self, follow: bool = False, offset: int = 0) -> Iterator[str]:
         """Yield its output from byte `offset` in pieces as they come; `follow` until the run has ended."""
         with self._client.doorbell(run=self.id) if follow else Silence() as bell:
-            for _ in readings(self.refresh, bell, seconds=None if follow else 0, period=1.0):
+            for _ in readings(self.refresh, bell, seconds=None if follow else 0):
                 while True:
                     page = self._client.logs(self.id, offset=offset)
                     if page["text"]:
                         yield page["text"]
                     if page["complete"]:
+                        self.refresh()
                         return
                     if page["next_offset"] == offset:
                         break

@@ -19,5 +19,5 @@ def moment(time: Any) -> datetime:
 
 
 def number(value: Any) -> float:
-    """Return a metric value; `"NaN"`, `"Infinity"` and `"-Infinity"` become floats, numbers stay as they are."""
+    """Return a metric value as a number; `"NaN"`, `"Infinity"` and `"-Infinity"` are read as floats."""
     return float(value) if isinstance(value, str) else value

@@ -229,7 +229,6 @@ class Controller:
         with self._store.read() as connection:
             search = searches.get(connection, search_id)
             seen = points.names(connection, search_id=search_id)
-        assert search is not None
         reason = explain_missing(search.spec.metric or "", seen)
         now = time.time()
         self._store.writer.call(

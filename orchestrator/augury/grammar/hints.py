@@ -18,7 +18,7 @@ _BUILTINS = frozenset(
 )
 _SHELLS = frozenset(["sh", "bash", "dash", "ksh", "zsh"])
 _SCRIPT_OPTION = re.compile(r"-[a-zA-Z]*c")
-_INNER_SHELL = re.compile(r"(?:^|[\s;&|(/])(?:eval|ssh|(?:ba|da|k|z)?sh\s+-[a-zA-Z]*c)\s")
+_INNER_SHELL = re.compile(r"(?:^|[\s;&|(/])(?:eval|trap|let|ssh|(?:ba|da|k|z)?sh\s+-[a-zA-Z]*c)\s")
 
 
 def shell_words(argv: Sequence[str]) -> list[str]:
@@ -54,7 +54,7 @@ def spaced_program(argv: Sequence[str]) -> list[str]:
 
 
 def runs_inner_shell(command: Command) -> bool:
-    """Return whether the command hands text to a second shell (`bash -c`, `ssh`, `eval`)."""
+    """Return whether the command hands text to a second reading (`bash -c`, `ssh`, `eval`, `trap`, `let`)."""
     if command.shell:
         return _INNER_SHELL.search(command.shell) is not None
     program = command.argv[0].rpartition("/")[2]

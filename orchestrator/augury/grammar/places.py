@@ -55,6 +55,10 @@ SUBSCRIPT = Refusal(
     "stands in the subscript of an array, where a value can run commands",
     "put quotes around the whole word, or use a fixed subscript",
 )
+DUPLICATION = Refusal(
+    "is part of the target of '>&' or '<&', which bash reads twice, so that a value can run commands",
+    "write >:{name}: 2>&1 for a file",
+)
 TEST = Refusal(
     "is compared as a number in [[ ]], where a value can run commands",
     "use [ ... ] instead of [[ ... ]]",

@@ -91,6 +91,7 @@ class _Scanner:
     def commands(self, closer: str) -> None:
         """Read commands up to the unbalanced `closer`, or to the end when it is empty."""
         outer, self.words = self.words, Words()
+        region, self.region = self.region, self._region_within(outer)
         if self.documents:
             self._doubt(places.AFTER_DOCUMENT)
         self._enter()
@@ -102,7 +103,7 @@ class _Scanner:
         self.words.end(self.line, self.at, self.slots)
         self.words.end_test(self.slots)
         self._leave(closed, "(")
-        self.words = outer
+        self.words, self.region = outer, region
         if closer and self.documents:
             self._doubt(places.AFTER_DOCUMENT)
 
@@ -150,6 +151,7 @@ class _Scanner:
 
     def _redirection(self, operator: str) -> None:
         self.words.expects_command = False
+        self.words.follows_duplication = operator in (">&", "<&")
         if operator != "<" and not operator.startswith("<<"):
             self.at += len(operator)
             return
@@ -328,7 +330,7 @@ class _Scanner:
         """Record the placeholder that starts here and step over it."""
         match = self.found[self.at]
         slot = Slot(match[1], match.start(), match.end(), place)
-        slot.refusal = refusal or self.region or self.doubt
+        slot.refusal = refusal or self._region_within(self.words) or self.doubt
         if place in ("plain", "double"):
             adjacent = {self.after_backslash: places.BACKSLASH, self.after_dollar: places.DOLLAR}
             slot.refusal = slot.refusal or adjacent.get(self.at)
@@ -336,6 +338,10 @@ class _Scanner:
         self.words.note(slot, self.line)
         self.slots.append(slot)
         self.at = slot.end
+
+    def _region_within(self, words: Words) -> Refusal | None:
+        """Return the refusal of the construct around a word of `words`, None where values may stand."""
+        return self.region or (places.DUPLICATION if words.is_duplicated else None)
 
     def _skip_to(self, end: int, place: Place, refusal: Refusal | None = None) -> None:
         """Step to `end` over text that has no structure, recording its placeholders."""

@@ -10,7 +10,7 @@ from augury.grammar import places
 from augury.grammar.places import Slot
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\[[^\]]*\])?\+?=")
-_OPEN_SUBSCRIPT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\[[^\]]*")
+_OPEN_SUBSCRIPT = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*)?\[[^\]]*")
 _CLOSED_SUBSCRIPT = re.compile(r"[^\]\s]*\]\+?=")
 _REDIRECTION_FOLLOWS = re.compile(r"[^\s'\"]*[<>]|~")
 _BEFORE_COMMAND = frozenset(["if", "then", "else", "elif", "do", "while", "until", "!", "{", "time"])
@@ -25,6 +25,10 @@ class Words:
     """Where the word that is being read started, None between words."""
     is_command: bool = False
     expects_command: bool = True
+    follows_duplication: bool = False
+    """Whether the last operator was `>&` or `<&`."""
+    is_duplicated: bool = False
+    """Whether the word is what such an operator refers to."""
     cases: int = 0
     """Open `case` commands, whose patterns end in an unbalanced `)`."""
     test_start: int | None = None
@@ -35,13 +39,14 @@ class Words:
         """Note that a character of a word stands at `at`."""
         if self.start is None:
             self.start, self.is_command = at, self.expects_command
-            self.expects_command = False
+            self.is_duplicated = self.follows_duplication
+            self.expects_command = self.follows_duplication = False
 
     def end(self, line: str, at: int, slots: Sequence[Slot]) -> None:
         """Note that no word goes on at `at`."""
         if self.start is None:
             return
-        word, self.start = line[self.start : at], None
+        word, self.start, self.is_duplicated = line[self.start : at], None, False
         if self.is_command:
             self.expects_command = word in _BEFORE_COMMAND or _ASSIGNMENT.match(word) is not None
             self.cases += (word == "case") - (word == "esac" and self.cases > 0)

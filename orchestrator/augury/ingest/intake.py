@@ -7,7 +7,7 @@ and no other. What an older attempt says changes nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -56,10 +56,21 @@ class Outcome:
 
 
 class Intake:
-    """Takes one batch in. `known` are the open attempts as they were after the last commit."""
+    """Takes one batch in.
 
-    def __init__(self, known: Mapping[int, OpenAttempt], logs: LogFiles, now: float) -> None:
+    `known` are the open attempts as they were after the last commit. `requests` caches searches by id,
+    of which only what never changes is used: the request, the queue, the environment.
+    """
+
+    def __init__(
+        self,
+        known: Mapping[int, OpenAttempt],
+        requests: MutableMapping[int, SearchRecord],
+        logs: LogFiles,
+        now: float,
+    ) -> None:
         self._known = known
+        self._requests = requests
         self._logs = logs
         self._now = now
 
@@ -102,9 +113,7 @@ class Intake:
             self._outcome.denied.append((claim.nonce, "superseded"))
 
     def _grant(self, run: RunRecord, ack: int) -> None:
-        search = searches.get(self._connection, run.search_id)
-        if search is not None:
-            self._outcome.granted.append((run, search, ack))
+        self._outcome.granted.append((run, self._request(run), ack))
 
     def _died(self, died: Died) -> None:
         attempt = self._attempt(died.run_id, died.token, died.nonce)
@@ -174,24 +183,22 @@ class Intake:
     def _finish(self, attempt: OpenAttempt, ended: Ended, dropped: int) -> None:
         self._flush_points()
         run = attempt.run
-        search = searches.get(self._connection, run.search_id)
-        metric = search.spec.metric if search is not None else None
+        spec = self._request(run).spec
         objective: float | None = None
         has_metric: bool | None = None
-        if search is not None and metric is not None and ended.state in ("complete", "failed"):
+        if spec.metric is not None and ended.state in ("complete", "failed"):
             objective, has_metric = points.objective(
-                self._connection, run.id, run.token, metric, search.spec.metric_agg
+                self._connection, run.id, run.token, spec.metric, spec.metric_agg
             )
             if ended.state == "failed":
                 objective = None
             elif objective is None:
                 ended = replace(ended, cause="diverged" if has_metric else "no_metric")
-        self._acknowledge(attempt)
         self._outcome.attempts[run.id] = None
-        if runs.finish(self._connection, self._now, run, ended, objective, dropped):
-            after = runs.get(self._connection, run.id)
-            if after is not None:
-                self._outcome.ended.append((after, has_metric))
+        output = runs.Output(attempt.ack, attempt.log_bytes, dropped)
+        after = runs.finish(self._connection, self._now, run, ended, objective, output)
+        if after is not None:
+            self._outcome.ended.append((after, has_metric))
 
     # --- helpers ---
 
@@ -221,6 +228,12 @@ class Intake:
         code, cause = attempt.exit.get("code"), attempt.exit.get("cause")
         key = (attempt.run.id, attempt.run.token)
         runs.acknowledge(self._connection, key, attempt.ack, attempt.log_bytes, code, cause)
+
+    def _request(self, run: RunRecord) -> SearchRecord:
+        search = self._requests.get(run.search_id)
+        if search is None:
+            search = self._requests[run.search_id] = searches.get(self._connection, run.search_id)
+        return search
 
     def _flush_points(self) -> None:
         points.insert_all(self._connection, self._rows)

@@ -22,7 +22,7 @@ from augury.ingest.intake import Intake, OpenAttempt, Outcome
 from augury.ingest.messages import Hello, Message, parse
 from augury.logs import LogFiles
 from augury.store.database import Connection, Store
-from augury.store.records import RunRecord
+from augury.store.records import RunRecord, SearchRecord
 
 _READ_AT_MOST = 1000
 _BLOCK_MS = 1000
@@ -53,6 +53,7 @@ class Ingest:
         self._on_hello = on_hello
         self._on_told = on_told
         self._attempts: dict[int, OpenAttempt] = {}
+        self._requests: dict[int, SearchRecord] = {}
         self._generations = itertools.count(1)
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -79,7 +80,7 @@ class Ingest:
     def lose(self, run: RunRecord, reason: str) -> None:
         """Take a run from an attempt that fell silent."""
         with self._lock:
-            intake = Intake(self._attempts, self._logs, time.time())
+            intake = Intake(self._attempts, self._requests, self._logs, time.time())
 
             def work(connection: Connection) -> Outcome:
                 outcome = intake(connection, ())
@@ -119,7 +120,7 @@ class Ingest:
                     self._commit_alone(message)
 
     def _commit(self, messages: Sequence[Message]) -> None:
-        intake = Intake(self._attempts, self._logs, time.time())
+        intake = Intake(self._attempts, self._requests, self._logs, time.time())
         self._answer(self._store.writer.call(lambda connection: intake(connection, messages)))
 
     def _commit_alone(self, message: Message) -> None:

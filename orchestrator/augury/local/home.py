@@ -116,7 +116,6 @@ class Home:
                 reasons.append(str(error))
         raise UnavailableError("no private folder for the broker's socket: " + "; ".join(reasons))
 
-
     def leave_socket_folder(self) -> None:
         """Remove what `socket` made outside the home, once the broker has ended."""
         folder = self.socket().parent

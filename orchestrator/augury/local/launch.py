@@ -22,7 +22,7 @@ from augury.local.home import Home
 #: interpreter may need to find itself (conda, environment modules, user installs).
 KEPT_VARIABLES = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
-    *("XDG_RUNTIME_DIR", "AUGURY_HOME", "AUGURY_VALKEY_BINARY"),
+    *("XDG_RUNTIME_DIR", "AUGURY_HOME", "AUGURY_SLOTS", "AUGURY_VALKEY_BINARY"),
     *("PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONPYCACHEPREFIX", "LD_LIBRARY_PATH"),
 )
 

@@ -34,6 +34,9 @@ QUICK_TRY, SLOW_TRY = 0.02, 1.0
 #: How long the lock of a dead child may be held by its last descendants, in seconds.
 LAST_DESCENDANTS = 2.0
 
+#: How long a killed part may hold its lock, in seconds: its descendants go with it.
+KILL_SECONDS = 2.0
+
 _PR_SET_PDEATHSIG = 1
 
 Event = Literal["nothing", "started", "adopted", "failed", "ended"]
@@ -107,8 +110,8 @@ class Life:
             os.close(lock)
 
     def stop(self) -> None:
-        """End the part: SIGTERM, its grace, SIGKILL; returns when its lock is free or cannot be had."""
-        for number, seconds in ((signal.SIGTERM, self.part.grace), (signal.SIGKILL, 2.0)):
+        """End the part, at last with SIGKILL; returns when its lock is free or cannot be had."""
+        for number, seconds in (*self.part.requests_to_end, (signal.SIGKILL, KILL_SECONDS)):
             self._signal(number)
             deadline = time.monotonic() + seconds
             while time.monotonic() < deadline:

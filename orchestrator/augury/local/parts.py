@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,8 +28,8 @@ class Part:
     name: str
     command: Sequence[str | Path]
     environment: Mapping[str, str]
-    #: Longest wait between the polite and the hard end, in seconds.
-    grace: float = 5.0
+    #: How it is asked to end, more and more firmly, and how long each request has, in seconds.
+    requests_to_end: Sequence[tuple[signal.Signals, float]] = ((signal.SIGTERM, 5.0),)
     #: How long a lock that another process holds may be that of a process about to end, in seconds.
     patience: float = 0.1
     #: The kernel ends it with the keeper (Linux only): a part that must not outlive it.
@@ -97,8 +98,8 @@ def server_part(home: Home, command: Sequence[str | Path], environment: Mapping[
 
 
 def worker_part(command: Sequence[str | Path], environment: Mapping[str, str]) -> Part:
-    """Return the worker: it gets the longest time to end, for it ends its runs first."""
-    return Part(WORKER, command, environment, grace=8.0)
+    """Return the worker. SIGTERM lets it wait for its runs, SIGQUIT makes it end them and clean up."""
+    return Part(WORKER, command, environment, requests_to_end=((signal.SIGTERM, 3.0), (signal.SIGQUIT, 7.0)))
 
 
 def make_secret(home: Home) -> None:

@@ -188,7 +188,7 @@ class Service:
     def search(self, search_id: int) -> SearchRecord:
         """Return a search; raises `NotFoundError`."""
         with self.store.read() as connection:
-            found = searches.get(connection, search_id) if 0 < search_id < 2**62 else None
+            found = searches.find(connection, search_id) if 0 < search_id < 2**62 else None
         if found is None:
             raise NotFoundError(f"there is no search {search_id}: see `augury hyper list`")
         return found

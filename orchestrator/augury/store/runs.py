@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from augury.run import FINAL_STATES, HELD_STATES, MAX_LOST_ATTEMPTS, OPEN_STATES, Ended, Want
 from augury.store import events
@@ -37,12 +38,33 @@ _HELD = (
     runs.c.nonce == bindparam("by_nonce"),
     runs.c.state.in_(HELD_STATES),
 )
-_FINISH = update(runs).where(*_HELD)
+_FINISH = (
+    update(runs)
+    .where(*_HELD)
+    .values(
+        state=bindparam("to_state"),
+        cause=bindparam("why"),
+        exit_code=bindparam("code"),
+        detail=bindparam("details"),
+        objective=bindparam("judged"),
+        landed=bindparam("event"),
+        ended_at=bindparam("now"),
+    )
+)
 _ATTEMPT = update(attempts).where(
     attempts.c.run_id == bindparam("run"), attempts.c.token == bindparam("of_token")
 )
 _ACK = _ATTEMPT.values(
     ack=bindparam("acked"), log_bytes=bindparam("bytes"), exit_code=bindparam("code"), cause=bindparam("why")
+)
+_FINISH_ATTEMPT = _ATTEMPT.values(
+    state=bindparam("to_state"),
+    cause=bindparam("why"),
+    exit_code=bindparam("code"),
+    ended_at=bindparam("now"),
+    ack=bindparam("acked"),
+    log_bytes=bindparam("bytes"),
+    dropped=bindparam("lost_bytes"),
 )
 
 
@@ -87,39 +109,58 @@ def acknowledge(
     connection.execute(_ACK, {"run": run_id, "of_token": token} | values)
 
 
+class Output(NamedTuple):
+    """What is taken in of an attempt that ends: its last report, bytes of output, bytes dropped."""
+
+    ack: int
+    log_bytes: int
+    dropped: int
+
+
 def finish(
-    connection: Connection,
-    now: float,
-    run: RunRecord,
-    ended: Ended,
-    objective: float | None,
-    dropped: int = 0,
-) -> bool:
-    """End the attempt that holds `run`, and the run with it; False when it is not held by it any more."""
+    connection: Connection, now: float, run: RunRecord, ended: Ended, objective: float | None, output: Output
+) -> RunRecord | None:
+    """End the attempt that holds `run`, and the run with it.
+
+    Returns the run as it is now, or None when that attempt did not hold it any more.
+    """
     key = {"run": run.id, "of_token": run.token, "by_nonce": run.nonce}
     data = {"state": ended.state, "objective": objective, "cause": ended.cause, "exit_code": ended.exit_code}
     landed = events.add(connection, now, run.search_id, run.id, "run", data)
-    columns: dict[str, Any] = {
-        "state": ended.state,
-        "cause": ended.cause,
-        "exit_code": ended.exit_code,
-        "detail": ended.detail or None,
-        "objective": objective,
-        "landed": landed,
-        "ended_at": now,
+    columns = {
+        "to_state": ended.state,
+        "why": ended.cause,
+        "code": ended.exit_code,
+        "details": ended.detail or None,
+        "judged": objective,
+        "event": landed,
+        "now": now,
     }
-    if connection.execute(_FINISH.values(columns), key).rowcount == 0:
+    if connection.execute(_FINISH, key | columns).rowcount == 0:
         events.remove(connection, landed)
-        return False
+        return None
     attempt = {
-        "state": ended.state,
-        "cause": ended.cause,
-        "exit_code": ended.exit_code,
-        "ended_at": now,
-        "dropped": dropped,
+        "run": run.id,
+        "of_token": run.token,
+        "to_state": ended.state,
+        "why": ended.cause,
+        "code": ended.exit_code,
+        "now": now,
+        "acked": output.ack,
+        "bytes": output.log_bytes,
+        "lost_bytes": output.dropped,
     }
-    connection.execute(_ATTEMPT.values(attempt), {"run": run.id, "of_token": run.token})
-    return True
+    connection.execute(_FINISH_ATTEMPT, attempt)
+    return replace(
+        run,
+        state=ended.state,
+        cause=ended.cause,
+        exit_code=ended.exit_code,
+        detail=ended.detail or None,
+        objective=objective,
+        landed=landed,
+        ended_at=now,
+    )
 
 
 def lose(connection: Connection, now: float, run: RunRecord, reason: str) -> RunRecord | None:
@@ -275,3 +316,11 @@ def listing(
             searches.c.owner == owner
         )
     return [RunRecord.of(row) for row in connection.execute(statement)]
+
+
+def held_by_worker(connection: Connection) -> dict[str, int]:
+    """Return how many runs each worker holds."""
+    statement = (
+        select(runs.c.worker, func.count()).where(runs.c.state.in_(HELD_STATES)).group_by(runs.c.worker)
+    )
+    return {worker: count for worker, count in connection.execute(statement) if worker is not None}

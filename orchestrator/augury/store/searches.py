@@ -149,10 +149,15 @@ def raise_want(connection: Connection, search_id: int, want: Want) -> None:
     connection.execute(statement.values(want=want))
 
 
-def get(connection: Connection, search_id: int) -> SearchRecord | None:
+def find(connection: Connection, search_id: int) -> SearchRecord | None:
     """Return a search, or None."""
     row = connection.execute(_BY_ID, {"id": search_id}).first()
     return SearchRecord.of(row) if row is not None else None
+
+
+def get(connection: Connection, search_id: int) -> SearchRecord:
+    """Return a search that is known to exist, such as that of a run."""
+    return SearchRecord.of(connection.execute(_BY_ID, {"id": search_id}).one())
 
 
 def open_searches(connection: Connection) -> list[SearchRecord]:

@@ -92,7 +92,7 @@ def test_only_adaptive_samplers_look_at_observations_and_never_repeat(name: str,
 
 
 @every_sampler
-@EXAMPLES
+@settings(EXAMPLES, max_examples=25)
 @given(data=st.data())
 def test_a_space_is_searched_to_its_size_and_then_exhausted(name: str, data: st.DataObject) -> None:
     sampler = create(name, num_runs=data.draw(NUM_RUNS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from augury.errors import UsageError
 from augury.grammar.parameters import parse_env, parse_metric_regex
 

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
 from augury.errors import UsageError
 from augury.grammar.names import variable_of
 from augury.grammar.parameters import (
@@ -14,9 +17,8 @@ from augury.grammar.parameters import (
     format_parameter,
     parse_parameters,
 )
+from augury.grammar.values import split_list
 from augury.spec import Kind, ParameterSpec, RangeSpec, ValueSpec, parameter_from_json
-from hypothesis import given
-from hypothesis import strategies as st
 
 KINDS: tuple[Kind, ...] = ("grid", "random", "bayesian")
 
@@ -456,9 +458,8 @@ TYPED = st.lists(TEXTS.filter(lambda t: t and t == t.strip()), min_size=1, max_s
 
 @given(st.sampled_from(KINDS), TYPED)
 def test_what_users_type_round_trips_through_a_choice(kind: Kind, texts: list[str]) -> None:
-    typed = "a=" + ",".join(text.replace(",", "\\,") for text in texts if not text.endswith("\\"))
-    if typed == "a=" or "\\\\," in typed:
-        return
+    typed = "a=" + ",".join(text.replace("\\", "").replace(",", "\\,") or "x" for text in texts)
+    assume(len(set(split_list(typed[2:]))) == len(texts))
     (spec,) = parse_parameters(kind, [], [], [typed]).values()
     (again,) = parse_parameters(kind, [], [], [format_parameter("a", spec)]).values()
     assert exact(again) == exact(spec)
@@ -470,9 +471,10 @@ def test_what_users_type_round_trips_through_a_choice(kind: Kind, texts: list[st
 def test_no_text_crashes_the_reader(kind: Kind, param: str, other: str) -> None:
     for keywords in ({}, {"choices": [f"b={other}"]}, {"json_params": [f"b={other}"]}):
         try:
-            check_parameters(kind, parse_parameters(kind, [f"a={param}"], **keywords))
-        except UsageError as error:
-            assert str(error).isprintable()
+            space = parse_parameters(kind, [f"a={param}"], **keywords)
+        except UsageError:
+            continue
+        check_parameters(kind, space)
 
 
 @pytest.mark.parametrize(

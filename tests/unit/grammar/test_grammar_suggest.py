@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from augury.grammar.suggest import did_you_mean, nearest
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from augury.grammar.values import first_repeated, join_list, number, show, split_list, typed, unfit
 from hypothesis import given
 from hypothesis import strategies as st
+
+from augury.grammar.values import first_repeated, join_list, number, show, split_list, typed, unfit
 
 
 @pytest.mark.parametrize(
@@ -25,8 +26,8 @@ def test_numbers_are_ascii_decimals(text: str, value: float) -> None:
     "text",
     [
         "nan", "NaN", "inf", "-inf", "infinity", "1_000", "0x10", "0b1", "0o7", "1e", "e5", ".", "-", "+",
-        "", " 1", "1 ", "1\n", "１", "٣", "½", "1e999", "-1e999", "1" * 5000, "9" * 310, "1,5", "1.2.3", "--1",
-        "True", "None", "1j", "1e4_0",
+        "", " 1", "1 ", "1\n", "１", "٣", "½", "1e999", "-1e999", "1" * 5000, "9" * 310, "1,5", "1.2.3",
+        "--1", "True", "None", "1j", "1e4_0",
     ],
 )  # fmt: skip
 def test_what_only_looks_like_a_number_stays_a_string(text: str) -> None:

@@ -54,5 +54,10 @@ def test_a_step_changes_exactly_the_coordinates_it_is_along() -> None:
     steps = np.where(rng.random(points.shape) < 0.5, 0.001 * rng.standard_normal(points.shape), 0.0)
     moved = cube.moved(points, steps, rng)
     steps[:, 4] = 0.0  # there is no other value to go to
-    assert np.array_equal(moved != points, steps != 0.0)
+    for axis, parameter in enumerate(SPACE.parameters):
+        ends = [parameter.to_unit(parameter.from_unit(u)) for u in (0.0, 1.0)]
+        outwards = np.isclose(points[:, axis], ends[0]) & (steps[:, axis] < 0.0)
+        outwards |= np.isclose(points[:, axis], ends[1]) & (steps[:, axis] > 0.0)
+        may_move = (steps[:, axis] != 0.0) & (~outwards | cube.choice[axis])
+        assert np.array_equal(moved[:, axis] != points[:, axis], may_move)
     assert np.array_equal(cube.snap(moved), moved)

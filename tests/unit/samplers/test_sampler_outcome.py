@@ -47,7 +47,7 @@ def test_a_heavy_tail_is_drawn_in() -> None:
     values = -np.exp(4.0 * np.random.default_rng(0).standard_normal(60))
     plain = (values - values.mean()) / values.std()
     assert plain.min() < -5.0 < -3.5 < normalised(list(values)).min()
-    assert abs(np.median(normalised(list(values)))) < 0.3
+    assert abs(np.median(normalised(list(values)))) < 0.6
 
 
 @pytest.mark.parametrize("exponent", [-2.0, -0.25, 0.0, 0.5, 1.0, 2.0, 3.75])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 Document = Mapping[str, Any]
@@ -31,9 +31,15 @@ class Asked:
     unknown: Sequence[int] = ()
 
     @staticmethod
-    def of(answer: Document) -> Asked:
-        """Read the server's answer."""
+    def to_stop(answer: Document) -> Asked:
+        """Read the server's answer to a stop."""
         return Asked(*(tuple(answer.get(key, ())) for key in ("stopped", "killed", "final", "unknown")))
+
+    @staticmethod
+    def to_kill(answer: Document) -> Asked:
+        """Read the server's answer to a kill: none of them is stopped politely."""
+        asked = Asked.to_stop(answer)
+        return replace(asked, stopped=(), killed=tuple(sorted([*asked.stopped, *asked.killed])))
 
 
 class Renderer(Protocol):

@@ -10,6 +10,7 @@ from typing import Any
 
 from augury.cli.output import text
 from augury.cli.output.base import Asked, Document, Judge
+from augury.run import OPEN_SEARCH_STATES
 
 #: Rows shown of a search just created, and of one described.
 CAST_ROWS, DESCRIBE_ROWS = 20, 1000
@@ -79,6 +80,8 @@ class TableRenderer:
         maximum = search.get("num_runs") or total
         if maximum > total:
             write([f"up to {maximum - total:,} more follow, each chosen with the results so far"])
+        if search["kind"] != "grid" and search["seed"] is not None:
+            write([f"Drawn with --seed {search['seed']}"])
         if not dry_run:
             number = search["id"]
             write([f"Follow it: augury hyper watch {number}    Best so far: augury hyper best {number}"])
@@ -146,7 +149,8 @@ class TableRenderer:
 
     def search_asked(self, search: Document, asked: Asked) -> None:
         """Print what ends and what had ended before."""
-        write([f"Search #{search['id']} is {search['state']}."])
+        state = "ending" if search["state"] in OPEN_SEARCH_STATES else search["state"]
+        write([f"Search #{search['id']} is {state}."])
         self._asked(asked)
 
     def launched(self, run: Document) -> None:
@@ -238,7 +242,8 @@ class TableRenderer:
         if search.get("pause_reason"):
             state += f" ({text.plain(search['pause_reason'])})"
         best = search.get("best")
-        limits = [f"at most {search['num_runs']:,}" if search["num_runs"] else ""]
+        sampled = search["kind"] != "grid"
+        limits = [f"at most {search['num_runs']:,}" if sampled and search["num_runs"] else ""]
         limits.append(f"{search['parallel_runs']} in flight" if search["parallel_runs"] else "")
         length = text.seconds_between(search["created_at"], search["ended_at"])
         return [
@@ -249,7 +254,7 @@ class TableRenderer:
             ("Machine type", text.cell(search["machine_type"]) if search["machine_type"] else ""),
             ("Judged by", text.plain(str(judge)) if judge.metric else ""),
             ("Best", f"{text.cell(best['objective'])} by run {best['id']}" if best else ""),
-            ("Seed", text.cell(search["seed"]) if search["seed"] is not None else ""),
+            ("Seed", text.cell(search["seed"]) if sampled else ""),
             ("Created", f"{text.moment(search['created_at'])} by {text.cell(search['owner'])}"),
             ("Duration", text.duration(length)),
             ("Labels", ", ".join(map(text.plain, search["labels"]))),

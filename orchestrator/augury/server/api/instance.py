@@ -20,7 +20,7 @@ from augury.run import HELD_STATES
 from augury.server.api.common import Id, TheService
 from augury.server.service import Service
 from augury.server.views import iso
-from augury.store import events, searches
+from augury.store import events, runs, searches
 from augury.store.events import Event
 from augury.store.schema import SCHEMA
 
@@ -36,6 +36,7 @@ def status(request: Request, service: TheService) -> dict[str, Any]:
     with service.store.read() as connection:
         opened = searches.open_searches(connection)
         counts = searches.counts(connection, [search.id for search in opened])
+        busy = runs.held_by_worker(connection)
     running = sum(count for one in counts.values() for state, count in one.items() if state in HELD_STATES)
     now = time.monotonic()
     return {
@@ -55,6 +56,7 @@ def status(request: Request, service: TheService) -> dict[str, Any]:
                 "types": list(presence.hello.types),
                 "queues": list(presence.hello.queues),
                 "slots": presence.hello.slots,
+                "busy": busy.get(presence.hello.worker, 0),
                 "last_seen_seconds": now - presence.seen,
             }
             for presence in service.roster.workers()

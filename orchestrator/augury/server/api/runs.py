@@ -36,7 +36,6 @@ def submit(body: Submission, service: TheService, owner: Owner) -> dict[str, Any
         return {"run": shown["runs"][0], "notices": submitted.notices}
     with service.store.read() as connection:
         search = searches.get(connection, submitted.search_id)
-        assert search is not None
         run = runs.of_search(connection, search.id, limit=1)[0]
     return {"run": views.run_json(run, search), "notices": submitted.notices}
 
@@ -69,7 +68,6 @@ def get_run(run_id: int, service: TheService) -> dict[str, Any]:
     run = service.run(run_id)
     with service.store.read() as connection:
         search = searches.get(connection, run.search_id)
-        assert search is not None
         attempts = runs.attempts_of(connection, run_id)
         names = points.names(connection, run_id=run_id)
     return views.run_details(run, search, attempts, names)

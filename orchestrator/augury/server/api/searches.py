@@ -48,7 +48,6 @@ def submit(body: Submission, service: TheService, owner: Owner, response: Respon
         return {"search": shown, "notices": submitted.notices}
     with service.store.read() as connection:
         search = searches.get(connection, submitted.search_id)
-        assert search is not None
         shown_runs = runs.of_search(connection, search.id, limit=_SHOWN_AT_SUBMIT)
         counts = searches.counts(connection, [search.id])[search.id]
     listed = [views.run_json(run, search) for run in shown_runs]
@@ -214,7 +213,5 @@ def with_searches(connection: Connection, found: list[RunRecord]) -> list[tuple[
     cache: dict[int, SearchRecord] = {}
     for run in found:
         if run.search_id not in cache:
-            search = searches.get(connection, run.search_id)
-            assert search is not None
-            cache[run.search_id] = search
+            cache[run.search_id] = searches.get(connection, run.search_id)
     return [(run, cache[run.search_id]) for run in found]

@@ -1,0 +1,57 @@
+"""Which instance a command talks to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from augury import Client, UsageError
+from augury.client.connection import Address, read_settings, remote_address, settings_path
+
+
+def test_without_settings_it_is_the_local_instance(tmp_path: Path) -> None:
+    assert remote_address({"HOME": str(tmp_path)}) is None
+
+
+def test_the_environment_points_at_a_remote_instance(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path), "AUGURY_URL": "https://box:8000/", "AUGURY_TOKEN": "t"}
+    assert remote_address(environ) == Address("https://box:8000", "t")
+
+
+def test_the_settings_file_points_at_a_remote_instance(tmp_path: Path) -> None:
+    file = tmp_path / ".config" / "augury" / "config.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('\ufeffurl = "http://box"\ntoken = "t"\n', encoding="utf-8")
+    assert remote_address({"HOME": str(tmp_path)}) == Address("http://box", "t")
+    assert remote_address({"HOME": str(tmp_path), "AUGURY_URL": "http://other"}) == Address("http://other", "t")
+
+
+def test_the_place_of_the_settings_file_can_be_named() -> None:
+    assert settings_path({"AUGURY_CONFIG": "/etc/augury.toml"}) == Path("/etc/augury.toml")
+    assert settings_path({"XDG_CONFIG_HOME": "/x"}) == Path("/x/augury/config.toml")
+
+
+@pytest.mark.parametrize(
+    ("environ", "piece"),
+    [
+        ({"AUGURY_URL": "box:8000"}, "http://"),
+        ({"AUGURY_URL": "http://box"}, "AUGURY_TOKEN"),
+        ({"AUGURY_CONFIG": "/nowhere/augury.toml"}, "/nowhere/augury.toml"),
+    ],
+)
+def test_a_wrong_setting_is_named(environ: dict[str, str], piece: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=piece):
+        remote_address({"HOME": str(tmp_path), **environ})
+
+
+def test_a_settings_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "augury.toml"
+    file.write_text("url = http://box")
+    with pytest.raises(UsageError, match=str(file)):
+        read_settings({"AUGURY_CONFIG": str(file)})
+
+
+def test_a_url_needs_its_token() -> None:
+    with pytest.raises(UsageError, match="both"):
+        Client("http://box")
