@@ -32,23 +32,24 @@ MOMENTUM, CLIP = 0.9, 5.0
 
 
 def sequences(rng, count):
-    """Return readings (count, STEPS, SYMBOLS + 1) and their classes (count,)."""
-    symbols = rng.integers(0, SYMBOLS, (count, STEPS))
+    """Return readings (STEPS, SYMBOLS + 1, count) and their classes (count,)."""
+    symbols = rng.integers(0, SYMBOLS, (STEPS, count))
     marker = rng.integers(0, STEPS - 1, count)
-    rows = np.arange(count)
-    symbols[rows, marker] = SYMBOLS
-    readings = np.eye(SYMBOLS + 1)[symbols] + NOISE * rng.normal(size=(count, STEPS, SYMBOLS + 1))
-    return readings.astype(np.float32), symbols[rows, marker + 1]
+    columns = np.arange(count)
+    symbols[marker, columns] = SYMBOLS
+    readings = np.eye(SYMBOLS + 1)[symbols].swapaxes(1, 2)
+    readings += NOISE * rng.normal(size=readings.shape)
+    return readings.astype(np.float32), symbols[marker + 1, columns]
 
 
 def sigmoid(a):
-    """Return the logistic function, which cannot overflow in this form."""
+    """Return the logistic function, in a form that cannot overflow."""
     return 0.5 + 0.5 * np.tanh(0.5 * a)
 
 
-def join(x, h):
-    """Put input, output and a constant 1 (for the bias) side by side."""
-    return np.concatenate([x, h, np.ones_like(x[..., :1])], axis=-1)
+def join(*parts):
+    """Put units on top of each other."""
+    return np.concatenate(parts, axis=-2)
 
 
 def swap(a):
@@ -56,9 +57,10 @@ def swap(a):
     return a.swapaxes(-1, -2)
 
 
-# A cell turns inputs x and states s of several layers at once into their next states: x and s are (layers,
-# batch, units), weights w (layers, 2 H + 1, gates H). `backward` takes the gradient of the next states and
-# returns those of w, x and s. The output of a layer is the first H units of its state.
+# A cell turns inputs x and states s of several layers at once into their next states. x is (layers, H, batch)
+# and s (layers, states H, batch), with the output of a layer as the first H units of its state; the weights w
+# are (layers, gates H, 2 H + 1), the last column for a constant input. `backward` takes the gradient of the
+# next states and returns those of w, x and s.
 
 
 class RNN:
@@ -68,16 +70,16 @@ class RNN:
 
     def forward(self, w, x, s):
         """Return the next states and what `backward` needs."""
-        u = join(x, s)
-        h = np.tanh(u @ w)
+        u = join(x, s, np.ones_like(x[:, :1]))
+        h = np.tanh(w @ u)
         return h, (u, h)
 
     def backward(self, w, memory, ds):
         """Return the gradients of w, x and s."""
         u, h = memory
         da = ds * (1 - h * h)
-        du = da @ swap(w)
-        return swap(u) @ da, du[..., :H], du[..., H:-1]
+        du = swap(w) @ da
+        return da @ swap(u), du[:, :H], du[:, H:-1]
 
 
 class GRU:
@@ -87,22 +89,23 @@ class GRU:
 
     def forward(self, w, x, s):
         """Return the next states and what `backward` needs."""
-        u = join(x, s)
-        keep, reset = np.split(sigmoid(u @ w[..., : 2 * H]), 2, axis=-1)
-        v = join(x, reset * s)
-        new = np.tanh(v @ w[..., 2 * H :])
+        u = join(x, s, np.ones_like(x[:, :1]))
+        a = sigmoid(w[:, : 2 * H] @ u)
+        keep, reset = a[:, :H], a[:, H:]
+        v = join(x, reset * s, u[:, -1:])
+        new = np.tanh(w[:, 2 * H :] @ v)
         return new + keep * (s - new), (u, v, s, keep, reset, new)
 
     def backward(self, w, memory, ds):
         """Return the gradients of w, x and s."""
         u, v, s, keep, reset, new = memory
         dnew = ds * (1 - keep) * (1 - new * new)
-        dv = dnew @ swap(w[..., 2 * H :])
-        dreset = dv[..., H:-1]
-        da = np.concatenate([ds * (s - new) * keep * (1 - keep), dreset * s * reset * (1 - reset)], axis=-1)
-        du = da @ swap(w[..., : 2 * H])
-        dw = np.concatenate([swap(u) @ da, swap(v) @ dnew], axis=-1)
-        return dw, dv[..., :H] + du[..., :H], ds * keep + dreset * reset + du[..., H:-1]
+        dv = swap(w[:, 2 * H :]) @ dnew
+        dreset = dv[:, H:-1]
+        da = join(ds * (s - new) * keep * (1 - keep), dreset * s * reset * (1 - reset))
+        du = swap(w[:, : 2 * H]) @ da
+        dw = join(da @ swap(u), dnew @ swap(v))
+        return dw, dv[:, :H] + du[:, :H], ds * keep + dreset * reset + du[:, H:-1]
 
 
 class LSTM:
@@ -111,24 +114,23 @@ class LSTM:
     gates, states, open_gate = 4, 2, 1
 
     def forward(self, w, x, s):
-        """Return the next states (output and cell side by side) and what `backward` needs."""
-        u, c = join(x, s[..., :H]), s[..., H:]
-        a = u @ w
-        i, f, o = np.split(sigmoid(a[..., : 3 * H]), 3, axis=-1)
-        new = np.tanh(a[..., 3 * H :])
+        """Return the next states and what `backward` needs."""
+        u, c = join(x, s[:, :H], np.ones_like(x[:, :1])), s[:, H:]
+        a = w @ u
+        opened = sigmoid(a[:, : 3 * H])
+        i, f, o, new = opened[:, :H], opened[:, H : 2 * H], opened[:, 2 * H :], np.tanh(a[:, 3 * H :])
         kept = f * c + i * new
         t = np.tanh(kept)
-        return np.concatenate([o * t, kept], axis=-1), (u, c, i, f, o, new, t)
+        return join(o * t, kept), (u, c, i, f, o, new, t)
 
     def backward(self, w, memory, ds):
         """Return the gradients of w, x and s."""
         u, c, i, f, o, new, t = memory
-        dh = ds[..., :H]
-        dc = ds[..., H:] + dh * o * (1 - t * t)
-        parts = [dc * new * i * (1 - i), dc * c * f * (1 - f), dh * t * o * (1 - o), dc * i * (1 - new * new)]
-        da = np.concatenate(parts, axis=-1)
-        du = da @ swap(w)
-        return swap(u) @ da, du[..., :H], np.concatenate([du[..., H:-1], dc * f], axis=-1)
+        dh, dc = ds[:, :H], ds[:, H:] + ds[:, :H] * o * (1 - t * t)
+        di, df, do = dc * new * i * (1 - i), dc * c * f * (1 - f), dh * t * o * (1 - o)
+        da = join(di, df, do, dc * i * (1 - new * new))
+        du = swap(w) @ da
+        return da @ swap(u), du[:, :H], join(du[:, H:-1], dc * f)
 
 
 CELLS = {"gru": GRU(), "lstm": LSTM(), "rnn": RNN()}
@@ -136,13 +138,13 @@ CELLS = {"gru": GRU(), "lstm": LSTM(), "rnn": RNN()}
 
 def initial_weights(rng, cell, layers):
     """Return the weights of the input, of all layers, of the classes, and the bias of the classes."""
-    w = rng.normal(size=(layers, 2 * H + 1, cell.gates * H)) / np.sqrt(2 * H)
-    w[:, -1] = 0
+    w = rng.normal(size=(layers, cell.gates * H, 2 * H + 1)) / np.sqrt(2 * H)
+    w[..., -1] = 0
     if cell.open_gate is not None:  # begin by remembering
-        w[:, -1, cell.open_gate * H : (cell.open_gate + 1) * H] = 1
-    entry = rng.normal(size=(SYMBOLS + 1, H))
-    out = rng.normal(size=(H, SYMBOLS)) / np.sqrt(H)
-    return [a.astype(np.float32) for a in (entry, w, out, np.zeros(SYMBOLS))]
+        w[:, cell.open_gate * H : (cell.open_gate + 1) * H, -1] = 1
+    entry = rng.normal(size=(H, SYMBOLS + 1))
+    out = rng.normal(size=(SYMBOLS, H)) / np.sqrt(H)
+    return [a.astype(np.float32) for a in (entry, w, out, np.zeros((SYMBOLS, 1)))]
 
 
 def forward(cell, weights, readings):
@@ -152,45 +154,46 @@ def forward(cell, weights, readings):
     another, so a stack of 100 layers costs 100 + STEPS operations on arrays, not 100 * STEPS.
     """
     entry, w, out, bias = weights
-    states = np.zeros((len(w), len(readings), cell.states * H), np.float32)
-    outputs = np.zeros((len(w) + 1, len(readings), H), np.float32)  # outputs[0] is the input of the stack
+    layers, count = len(w), readings.shape[-1]
+    states = np.zeros((layers, cell.states * H, count), np.float32)
+    outputs = np.zeros((layers + 1, H, count), np.float32)  # outputs[0] is the input of the stack
     ticks = []
-    for tick in range(len(w) + STEPS - 1):
-        first, end = max(0, tick - STEPS + 1), min(len(w), tick + 1)
+    for tick in range(layers + STEPS - 1):
+        first, end = max(0, tick - STEPS + 1), min(layers, tick + 1)
         if first == 0:
-            outputs[0] = readings[:, tick] @ entry
+            outputs[0] = entry @ readings[tick]
         new, memory = cell.forward(w[first:end], outputs[first:end], states[first:end].copy())
-        outputs[first + 1 : end + 1] = CARRY * outputs[first:end] + new[..., :H]
+        outputs[first + 1 : end + 1] = CARRY * outputs[first:end] + new[:, :H]
         states[first:end] = new
         ticks.append((tick, first, end, memory))
-    logits = outputs[-1] @ out + bias
-    logits -= logits.max(axis=1, keepdims=True)
-    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)), outputs[-1], ticks
+    logits = out @ outputs[-1] + bias
+    logits -= logits.max(axis=0)
+    return logits - np.log(np.exp(logits).sum(axis=0)), outputs[-1], ticks
 
 
 def gradients(cell, weights, readings, classes):
     """Return the mean loss of a batch and the gradient of each of the weights."""
     entry, w, out, _ = weights
     logs, last, ticks = forward(cell, weights, readings)
-    rows = np.arange(len(classes))
+    columns = np.arange(len(classes))
     dlogits = np.exp(logs)
-    dlogits[rows, classes] -= 1
+    dlogits[classes, columns] -= 1
     dlogits /= len(classes)
     dentry, dw = np.zeros_like(entry), np.zeros_like(w)
-    dstates = np.zeros((len(w), len(classes), cell.states * H), np.float32)
-    doutputs = np.zeros((len(w) + 1, len(classes), H), np.float32)
-    doutputs[-1] = dlogits @ out.T
+    dstates = np.zeros((len(w), cell.states * H, len(classes)), np.float32)
+    doutputs = np.zeros((len(w) + 1, H, len(classes)), np.float32)
+    doutputs[-1] = out.T @ dlogits
     for tick, first, end, memory in reversed(ticks):
         above = doutputs[first + 1 : end + 1].copy()
         doutputs[first + 1 : end + 1] = 0
-        dstates[first:end, :, :H] += above
+        dstates[first:end, :H] += above
         dlayers, dx, dstates[first:end] = cell.backward(w[first:end], memory, dstates[first:end])
         dw[first:end] += dlayers
         doutputs[first:end] += dx + CARRY * above
         if first == 0:
-            dentry += readings[:, tick].T @ doutputs[0]
+            dentry += doutputs[0] @ readings[tick].T
             doutputs[0] = 0
-    return -logs[rows, classes].mean(), [dentry, dw, last.T @ dlogits, dlogits.sum(axis=0)]
+    return -logs[classes, columns].mean(), [dentry, dw, dlogits @ last.T, dlogits.sum(axis=1, keepdims=True)]
 
 
 def train(rate, layers, cell, epochs, seed):
@@ -203,7 +206,7 @@ def train(rate, layers, cell, epochs, seed):
     for _ in range(epochs):
         losses = []
         for batch in rng.permutation(TRAINING).reshape(-1, BATCH):
-            loss, grads = gradients(cell, weights, readings[batch], classes[batch])
+            loss, grads = gradients(cell, weights, readings[..., batch], classes[batch])
             losses.append(loss)
             norm = np.sqrt(sum(np.sum(g * g, dtype=float) for g in grads))
             if not np.isfinite(norm):  # overflown on the way down a deep stack: there is no direction to go
@@ -212,8 +215,8 @@ def train(rate, layers, cell, epochs, seed):
                 velocities[k] = MOMENTUM * velocities[k] - rate / max(1, norm / CLIP) * gradient
                 weights[k] += velocities[k]
         logs = forward(cell, weights, val_readings)[0]
-        val_loss = -logs[np.arange(VALIDATION), val_classes].mean()
-        yield np.mean(losses), val_loss, np.mean(logs.argmax(axis=1) == val_classes)
+        val_loss = -logs[val_classes, np.arange(VALIDATION)].mean()
+        yield np.mean(losses), val_loss, np.mean(logs.argmax(axis=0) == val_classes)
 
 
 def main():

@@ -37,7 +37,18 @@ def aggregate(points: Iterable[Point], aggregation: Aggregation) -> float | None
         return min(finite)
     if aggregation == "max":
         return max(finite)
-    return math.fsum(finite) / len(finite)
+    return _mean(finite)
+
+
+def _mean(values: Sequence[float]) -> float:
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:
+        # The sum is beyond the floats, the mean is not: exactly, with integers.
+        ratios = [value.as_integer_ratio() for value in values]
+        below = max(denominator for _, denominator in ratios)
+        total = sum(numerator * (below // denominator) for numerator, denominator in ratios)
+        return total / (below * len(values))
 
 
 def is_better(value: float, other: float, goal: Goal) -> bool:

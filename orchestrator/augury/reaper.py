@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import redis
 
 from augury.controller.loop import Controller
-from augury.dispatch.broker import AttemptState, Beat, Broker
+from augury.dispatch.answers import AttemptState
+from augury.dispatch.broker import Beat, Broker
 from augury.ingest.loop import Ingest
 from augury.ingest.roster import Roster
 from augury.store import runs
@@ -109,8 +110,10 @@ class Reaper:
                 wake.append((run.id, run.nonce, run.want))
             if self._reap_silent:
                 self._reap(run, beat, now)
-        self._broker.write_attempts(rewrite)
-        self._broker.wake(wake)
+        answers = self._broker.answers()
+        answers.write_attempts(rewrite)
+        answers.wake(wake)
+        answers.send()
         self._heard = {run.id: self._heard[run.id] for run, _ in held if run.id in self._heard}
 
     def _state(self, run: RunRecord, attempt: AttemptRecord) -> AttemptState:

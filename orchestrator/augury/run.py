@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,6 +38,10 @@ OPEN_SEARCH_STATES: tuple[SearchState, ...] = ("running", "paused")
 
 MAX_LOST_ATTEMPTS = 2
 """A run whose worker was lost is queued again so many times; after that it is `interrupted`."""
+
+
+WEAKER: Mapping[Want, Sequence[Want]] = {"": (), "stop": ("",), "kill": ("", "stop")}
+"""The wishes that each wish replaces."""
 
 
 def stronger(want: Want, other: Want) -> Want:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -172,6 +172,8 @@ class SearchSpec:
     cwd: str = "/"
     environment: Mapping[str, str] | None = None
     """The submitting shell's variables; taken out and kept in a 0600 file, never stored or listed."""
+    umask: int | None = None
+    """The submitting shell's file mode mask, 0 to 0o777; None is the worker's own."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Variables of `--env`, set on top."""
     metric_regex: Sequence[tuple[str, str]] = ()
@@ -196,6 +198,7 @@ class SearchSpec:
             "machine_type": self.machine_type,
             "cwd": self.cwd,
             "environment": dict(self.environment) if self.environment is not None else None,
+            "umask": self.umask,
             "env": dict(self.env),
             "metric_regex": [list(pair) for pair in self.metric_regex],
             "labels": list(self.labels),
@@ -210,7 +213,9 @@ class SearchSpec:
         unknown = sorted(set(document) - known)
         if unknown:
             raise UsageError(f"unknown field '{unknown[0]}': a search has {', '.join(sorted(known))}")
-        fields = dict(document)
+        _check_shapes(document)
+        # A field that is null is one left out.
+        fields = {name: value for name, value in document.items() if value is not None}
         fields["command"] = Command.from_json(fields.get("command") or {})
         fields["space"] = {
             name: parameter_from_json(parameter) for name, parameter in (fields.get("space") or {}).items()
@@ -218,6 +223,46 @@ class SearchSpec:
         fields["metric_regex"] = tuple((name, regex) for name, regex in fields.get("metric_regex") or ())
         fields["labels"] = tuple(fields.get("labels") or ())
         return SearchSpec(**fields)
+
+
+_SHAPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(
+        ("kind", "metric", "metric_agg", "goal", "machine_type", "cwd", "description"),
+        ("a string", lambda value: isinstance(value, str)),
+    ),
+    **dict.fromkeys(
+        ("num_runs", "parallel_runs", "seed", "max_runs"),
+        ("an integer within ±2^63", lambda value: type(value) is int and abs(value) < 2**63),
+    ),
+    "umask": ("an integer from 0 to 0o777", lambda value: type(value) is int and 0 <= value <= 0o777),
+    **dict.fromkeys(("command", "space"), ("an object", lambda value: isinstance(value, dict))),
+    **dict.fromkeys(
+        ("environment", "env"),
+        ("an object of strings", lambda value: isinstance(value, dict) and _all_strings(value.values())),
+    ),
+    "labels": ("a list of strings", lambda value: isinstance(value, list) and _all_strings(value)),
+    "metric_regex": (
+        "a list of pairs of strings",
+        lambda value: (
+            isinstance(value, list)
+            and all(isinstance(pair, list) and len(pair) == 2 and _all_strings(pair) for pair in value)
+        ),
+    ),
+}
+
+
+def _all_strings(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _check_shapes(document: Mapping[str, Any]) -> None:
+    """Refuse a request in JSON with a field of the wrong type, by name."""
+    for name, (words, fits) in _SHAPES.items():
+        value = document.get(name)
+        if value is not None and not fits(value):
+            raise UsageError(f"field '{name}' must be {words}")
+    if document.get("kind") is None:
+        raise UsageError("field 'kind' is missing")
 
 
 def number_of_runs(spec: SearchSpec) -> int:

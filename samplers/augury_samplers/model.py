@@ -1,6 +1,8 @@
 """From observations to the points worth trying: encoding, outcome, fit and acquisition put together.
 
-The one door to numpy and scipy: importing this module loads them.
+The one door to numpy and scipy: importing this module loads them. Processes that call it should run with
+OPENBLAS_NUM_THREADS=1, set before that import: the matrices are small, and on a busy machine BLAS threads
+that wait for one another make a suggestion several times slower.
 """
 
 from __future__ import annotations

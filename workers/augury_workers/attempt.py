@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 import time
@@ -16,10 +17,11 @@ from augury_workers.conversation import Conversation
 from augury_workers.environment import CouldNotStartError
 from augury_workers.gather import Gather
 from augury_workers.link import Link, LinkError
+from augury_workers.metrics import Patterns
 from augury_workers.process import Reaper, Tree
 from augury_workers.relay import Relay
-from augury_workers.slot import Identity, make_folder, mark_died
-from augury_workers.spool import Spool
+from augury_workers.spool import Identity, Spool
+from augury_workers.workspace import METRICS, OUTPUT, Workspace
 
 TICK_SECONDS = 0.1
 """How often a run is looked at. A shorter one costs no timer, no task and no second link."""
@@ -57,7 +59,8 @@ class Station:
     make_link: Callable[[], Link]
     keys: protocol.Keys
     reaper: Reaper
-    slot_folder: str
+    spool: Spool
+    workspace: Workspace
     python_folder: str | None
     own_environment: Mapping[str, str]
     submitters: environment.SubmitterEnvironments = field(default_factory=environment.SubmitterEnvironments)
@@ -91,19 +94,17 @@ class Attempt:
         self._loop = station.loop
         self._order = order
         self._identity = identity
-        self._folder = f"{station.slot_folder}/{identity.folder}"
         self._grace = float(order["grace"])
         self._fence = fence_seconds(order.get("lost_after"), self._grace)
-        self._relay = Relay(station.link, station.keys, identity, Spool(f"{self._folder}/spool"))
+        self._relay = Relay(station.link, station.keys, identity, station.spool)
         self._relay.renewed = asked
         self._conversation = Conversation(
             self._relay, station.make_link, station.keys.box(identity.nonce), self._heed
         )
         self._tree = Tree(station.reaper, identity.tag(str(order["instance"])))
-        self._gather = Gather(
-            self._loop, self._relay, f"{self._folder}/metrics.jsonl", order.get("metric_regex") or ()
-        )
+        self._gather = Gather(self._loop, self._relay)
         self._gather.on_much = self._conversation.kick
+        self._folder: str | None = None
         self._cause: Cause = ""
         self._deadline = float("inf")
         self._started = 0.0
@@ -131,7 +132,7 @@ class Attempt:
         if self._cause == "superseded":
             return self._outcome("superseded", None)
         if self._cause in _DIED:
-            mark_died(self._folder, _DIED[self._cause])
+            self._station.spool.mark_died(self._identity, _DIED[self._cause])
             return self._outcome("died", None)
         return await self._finish(state, code if code >= 0 else None, detail)
 
@@ -145,24 +146,25 @@ class Attempt:
     def _start(self) -> asyncio.Future[int]:
         order, station = self._order, self._station
         if order.get("prepare") is not None:
-            raise CouldNotStartError("this worker cannot prepare a run's files: upgrade augury on its machine")
+            raise CouldNotStartError("this worker cannot prepare the files of a run: upgrade augury there")
         try:
-            make_folder(self._folder)
+            folder = self._folder = station.workspace.make(str(self._identity))
         except OSError as error:
             raise CouldNotStartError(f"the worker cannot write its state: {error}") from error
         file = order["env"].get("file")
         base = station.own_environment if file is None else station.submitters.read(file)
-        variables = environment.build(order, base, self._identity, self._folder, station.python_folder)
-        cwd = str(order.get("cwd") or f"{self._folder}/output")
+        variables = environment.build(order, base, self._identity, folder, station.python_folder)
+        cwd = str(order.get("cwd") or f"{folder}/{OUTPUT}")
         environment.check(cwd, variables)
         words = environment.command(order, variables)
+        patterns = _patterns(order)
         try:
-            exited = self._tree.start(words, cwd, variables, self._gather.output.writer)
+            exited = self._tree.start(words, cwd, variables, self._gather.output.writer, order.get("umask"))
         except ValueError as error:
             raise CouldNotStartError(f"the command cannot be executed: {error}") from error
         except OSError as error:
             raise CouldNotStartError(environment.explain(error, words, cwd, variables)) from error
-        self._gather.output.start()
+        self._gather.start(f"{folder}/{METRICS}", patterns)
         self._started = self._loop.time()
         self._relay.add({"k": "state", "state": "running", "time": time.time(), "pid": self._tree.pid})
         return exited
@@ -170,6 +172,7 @@ class Attempt:
     # --- while it runs -------------------------------------------------------------------------------
 
     def _tick(self) -> None:
+        self._ticker = self._loop.call_later(TICK_SECONDS, self._tick)
         if self._oom_before is None:
             self._conversation.start()
             self._oom_before = platform.oom_kills()
@@ -178,10 +181,13 @@ class Attempt:
         timeout = self._order.get("timeout")
         if timeout is not None and self._loop.time() - self._started >= timeout:
             self._end("timeout", self._grace)
-        if self._fence is not None and platform.boottime() - self._relay.renewed > self._fence:
-            if self._last_call is None or self._last_call.done():
-                self._last_call = self._loop.create_task(self._call_before_fence(self._fence))
-        self._ticker = self._loop.call_later(TICK_SECONDS, self._tick)
+        self._look_at_lease()
+
+    def _look_at_lease(self) -> None:
+        if self._fence is None or platform.boottime() - self._relay.renewed <= self._fence:
+            return
+        if self._last_call is None or self._last_call.done():
+            self._last_call = self._loop.create_task(self._call_before_fence(self._fence))
 
     def _heed(self) -> None:
         """Do what the server's last answer wants."""
@@ -292,8 +298,17 @@ class Attempt:
 
     def _outcome(self, state: str, code: int | None) -> Outcome:
         self._gather.close()
-        self._relay.close()
+        self._relay.write_spool()
+        if self._folder is not None:
+            self._station.workspace.give_back(self._folder)
         return Outcome(state, code, self._relay)
+
+
+def _patterns(order: Mapping[str, Any]) -> Patterns | None:
+    try:
+        return Patterns(order["metric_regex"]) if order.get("metric_regex") else None
+    except re.error as error:
+        raise CouldNotStartError(f"the regular expression of a metric is refused: {error}") from error
 
 
 def _signal_name(number: int) -> str:

@@ -1,4 +1,4 @@
-"""The claim of a run: asked in the report stream, answered in the box, checked before anything is executed."""
+"""The claim of a run: asked in the report stream, answered in the box, checked before it is executed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any, Literal
 from augury_workers import platform, protocol
 from augury_workers.link import Command, Link, LinkError, ReplyError
 from augury_workers.secret import SecretFile
-from augury_workers.slot import Identity
+from augury_workers.spool import Identity
 
 QUICK_REPEATS = 10
 SLOW_REPEAT_SECONDS = 5.0
-"""A claim is repeated every 2 s, after ten times every 5 s: the stream of a server that is down stays small."""
+"""A claim is repeated every 2 s, after ten times every 5 s: the stream of an absent server stays small."""
 
 BAD_ENTRIES = 3
 """After so many answers that are no orders for us the claim is given up."""
@@ -32,7 +32,7 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """No run for us: denied by the server, not answered by the server (`forged`), or given up (`orphaned`)."""
+    """No run for us: denied by the server, answered by somebody else (`forged`), given up (`orphaned`)."""
 
     reason: Literal["superseded", "version", "forged", "orphaned"]
     text: str = ""
@@ -82,9 +82,7 @@ class Claims:
 
     async def _ask(self, identity: Identity, wait: float) -> bytes | None:
         """Send the claim and wait for the box in one round trip."""
-        fields = protocol.claim_fields(
-            identity.run, identity.token, identity.nonce, self._worker, self._slot
-        )
+        fields = protocol.claim_fields(identity.run, identity.token, identity.nonce, self._worker, self._slot)
         flat = [part for pair in fields.items() for part in pair]
         claim: Command = ("XADD", self._keys.reports, "*", *flat)
         added, popped = await self._link.call(claim, self._pop(identity, wait))
@@ -99,9 +97,7 @@ class Claims:
     def _pop(self, identity: Identity, wait: float) -> Command:
         return ("BLPOP", self._keys.box(identity.nonce), wait)
 
-    def _read(
-        self, raw: bytes, identity: Identity, asked: float, bad: list[str]
-    ) -> Granted | Refused | None:
+    def _read(self, raw: bytes, identity: Identity, asked: float, bad: list[str]) -> Granted | Refused | None:
         """Judge one entry of the box; None: it says nothing about the claim, or must not be trusted."""
         try:
             entry = json.loads(raw)
@@ -133,7 +129,7 @@ def check_order(order: dict[str, Any], instance: str, identity: Identity) -> Non
     }
     for name, value in expected.items():
         if order.get(name) != value:
-            raise ValueError(f"the order's {name} is {order.get(name)!r}, not {value!r}: it is for another claim")
+            raise ValueError(f"its {name} is {order.get(name)!r}, not {value!r}: it answers another claim")
     if not isinstance(order.get("shell"), str) and not order.get("argv"):
         raise ValueError("the order has no command")
     for name in ("env", "grace", "attempt"):

@@ -10,7 +10,7 @@ from augury_workers.link import Link, LinkError
 from augury_workers.relay import Relay
 
 GONE_SECONDS = 60.0
-"""How long a final report waits in the slot for a server that does not know the attempt; then in its spool."""
+"""How long a final report holds the slot while the server does not know the attempt."""
 
 RETRY_SECONDS = 5.0
 """Longest pause between two calls while Redis fails."""
@@ -19,7 +19,9 @@ RETRY_SECONDS = 5.0
 class Conversation:
     """Runs in the background once `start`ed; a run shorter than a tick only ever needs `deliver`."""
 
-    def __init__(self, relay: Relay, make_link: Callable[[], Link], box: str, heed: Callable[[], None]) -> None:
+    def __init__(
+        self, relay: Relay, make_link: Callable[[], Link], box: str, heed: Callable[[], None]
+    ) -> None:
         self._relay = relay
         self._make_link = make_link
         self._box = box

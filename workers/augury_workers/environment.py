@@ -1,3 +1,5 @@
+# ruff: noqa: PTH110, PTH112, PTH116, PTH118, PTH123
+# Paths are plain strings here, as the system calls take them.
 """The environment and the command of a training, made from an order. Pure but for the look at paths."""
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import stat
 from collections.abc import Mapping
 from typing import Any
 
-from augury_workers.slot import Identity
+from augury_workers.spool import Identity
 
 _OURS = ("AUGURY_", "CELERY", "C_FORCE_ROOT", "FORKED_BY_MULTIPROCESSING", "_MP_")
 """Prefixes of what the worker's own environment does not hand on: settings, secrets, marks of Celery."""
@@ -57,7 +59,7 @@ class SubmitterEnvironments:
                 self._environment = {str(name): str(value) for name, value in body.items()}
             except (OSError, ValueError, AttributeError) as error:
                 raise CouldNotStartError(
-                    f"the environment of the shell that submitted this run cannot be read from {path}: {error}"
+                    f"the environment this run was submitted with cannot be read from {path}: {error}"
                 ) from error
             self._path = path
         return self._environment
@@ -142,5 +144,5 @@ def explain(error: OSError, words: list[str], cwd: str, environment: Mapping[str
     if isinstance(error, FileNotFoundError):
         return f"the interpreter named in the first line of {path} does not exist"
     if error.errno == 8:  # ENOEXEC
-        return f"{path} is no program: its first line should name an interpreter, such as #!/usr/bin/env python3"
+        return f"{path} is no program: let its first line name an interpreter, as #!/usr/bin/env python3"
     return f"the command {path} could not be executed: {error.strerror or error}"

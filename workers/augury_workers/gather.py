@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable
 
 from augury_workers.metrics import Numbering, Patterns, Point, Tail, reports
 from augury_workers.output import Log, Output
@@ -13,22 +14,31 @@ from augury_workers.relay import Relay
 EARLY_BYTES = 256 * 1024
 """So much waiting output does not wait for the next tick."""
 
+FOUND_LIMIT = 100_000
+"""Points found in output that wait while the relay is full; beyond it the oldest are dropped."""
+
 
 class Gather:
     """Output and metric points of one attempt on their way into its relay."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, relay: Relay, metrics_path: str, patterns: Sequence[tuple[str, str]]
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, relay: Relay) -> None:
         self._loop = loop
         self._relay = relay
         self._log = Log()
         self._numbering = Numbering()
-        self._tail = Tail(metrics_path)
-        self._patterns = Patterns(patterns) if patterns else None
+        self._tail = Tail("")
+        self._patterns: Patterns | None = None
+        self._found: deque[Point] = deque(maxlen=FOUND_LIMIT)
+        self._lost_points = 0
         self.output = Output(loop, self._take)
         self.on_much: Callable[[], None] = lambda: None
         """Called when much output waits to be sent."""
+
+    def start(self, metrics_path: str, patterns: Patterns | None) -> None:
+        """Begin to read: the process has been started."""
+        self._tail = Tail(metrics_path)
+        self._patterns = patterns
+        self.output.start()
 
     @property
     def log_bytes(self) -> int:
@@ -44,6 +54,7 @@ class Gather:
         """Turn new points and due output into reports as far as the relay takes them; called at each tick."""
         if everything:
             self.output.drain()
+        self._add_found()
         while not self._relay.full:
             self._add(self._tail.read())
             if self._tail.exhausted:
@@ -57,16 +68,19 @@ class Gather:
         Returns early when there will be no room.
         """
         if self._patterns is not None:
-            self._add(self._patterns.end())
+            self._keep(self._patterns.end())
         while True:
             if self._relay.full and not await room():
                 return
+            self._add_found()
             self._add(self._tail.read(last=True))
             if self._tail.exhausted:
                 break
         if self._tail.bad:
             lines = "1 line is" if self._tail.bad == 1 else f"{self._tail.bad} lines are"
             self.note(f"{lines} no metric point and left out; the first: {self._tail.first_bad}")
+        if self._lost_points:
+            self.note(f"{self._lost_points} points found in the output were lost while the server was away")
         self._flush()
         while self._log.waiting:
             if not await room():
@@ -85,10 +99,19 @@ class Gather:
     def _take(self, data: bytes) -> None:
         self._log.add(data, self._loop.time())
         if self._patterns is not None:
-            self._add(self._patterns.feed(data))
+            self._keep(self._patterns.feed(data))
         if self._log.waiting >= EARLY_BYTES and not self._relay.full:
             self._flush()
             self.on_much()
+
+    def _keep(self, points: list[Point]) -> None:
+        self._lost_points += max(0, len(self._found) + len(points) - FOUND_LIMIT)
+        self._found.extend(points)
+
+    def _add_found(self) -> None:
+        if self._found and not self._relay.full:
+            self._add(list(self._found))
+            self._found.clear()
 
     def _add(self, points: list[Point]) -> None:
         if points:

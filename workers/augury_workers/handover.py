@@ -37,6 +37,7 @@ class SlotKeeper:
         self._setting = setting
         self._index = index
         self._process: subprocess.Popen[bytes] | None = None
+        self._begun = 0.0
         platform.become_subreaper()
         self._start()
 
@@ -48,6 +49,8 @@ class SlotKeeper:
         answer = self._ask({"run": run, "token": token})
         if answer is None:
             self._bury()
+            # A supervisor that cannot even start must not eat doorbells as fast as they come.
+            time.sleep(max(0.0, self._begun + 1.0 - time.monotonic()))
             self._start()
             return {"run": run, "state": "died", "exit": None}
         return answer
@@ -66,6 +69,7 @@ class SlotKeeper:
         words += ["--folder", f"{setting.folders}/{setting.worker}.{self._index}"]
         if setting.python_folder is not None:
             words += ["--python-folder", setting.python_folder]
+        self._begun = time.monotonic()
         self._process = subprocess.Popen(
             words,
             stdin=subprocess.PIPE,
@@ -77,7 +81,8 @@ class SlotKeeper:
         )
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")

@@ -19,6 +19,7 @@ class Hello:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._keys = protocol.Keys(settings.instance)
+        self._trouble = ""
         self._redis = redis.Redis.from_url(
             settings.redis_url,
             socket_timeout=_TIMEOUT,
@@ -35,7 +36,8 @@ class Hello:
         )
         try:
             self._redis.xadd(self._keys.reports, fields)  # type: ignore[arg-type]
-        except (redis.RedisError, OSError):
+        except (redis.RedisError, OSError) as error:
+            self._trouble = str(error)
             return False
         return True
 
@@ -47,7 +49,8 @@ class Hello:
             if not told and pause > 1.0:
                 told = True
                 print(
-                    f"augury worker {self._settings.name}: the broker of AUGURY_REDIS_URL does not answer; trying on",
+                    f"augury worker {self._settings.name}: no answer from the broker of AUGURY_REDIS_URL, "
+                    f"trying on: {self._trouble}",
                     file=sys.stderr,
                     flush=True,
                 )

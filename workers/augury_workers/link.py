@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -22,6 +23,9 @@ REPLY_SECONDS = 10.0
 
 Command = tuple[str | bytes | int | float, ...]
 ReplyError = hiredis.ReplyError
+
+# The stub knows commands of one word only.
+_pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
 class LinkError(ConnectionError):
@@ -130,7 +134,7 @@ class Link:
         self._lock = asyncio.Lock()
 
     async def call(self, *commands: Command, timeout: float = REPLY_SECONDS) -> list[Any]:
-        """Send `commands` at once and return their replies; error replies are `ReplyError` values in the list.
+        """Send `commands` at once and return their replies, error replies as `ReplyError` values.
 
         Raises:
             LinkError: no connection, or no answer within `timeout` seconds. The commands may have been done.
@@ -153,7 +157,7 @@ class Link:
         late = LinkError(f"Redis did not answer within {timeout:g} s")
         timer = loop.call_later(timeout, wire.fail, late)
         assert wire.transport is not None
-        wire.transport.write(b"".join(map(hiredis.pack_command, commands)))
+        wire.transport.write(b"".join([_pack(command) for command in commands]))
         try:
             return await wire.waiter
         except BaseException:

@@ -7,9 +7,9 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from augury_sdk._layout import folder_name, layout
-
 from augury_workers import settings as worker_settings
 from augury_workers import slot
 from augury_workers.handover import SlotSetting
@@ -33,18 +33,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         slots = _prepare(settings)
+        if not _wait_free(settings, BUSY_SECONDS):
+            print(
+                f"augury worker: another worker named {settings.name} runs on this host; "
+                "give this one a --name",
+                file=sys.stderr,
+            )
+            return 1
+        slot.sweep(settings.state_dir, settings.instance, settings.name, settings.slots)
     except OSError as error:
         print(f"augury worker: --state-dir: {error}", file=sys.stderr)
         return 2
-    if not _wait_free(settings, BUSY_SECONDS):
-        print(
-            f"augury worker: another worker named {settings.name} runs on this host; give this one a --name",
-            file=sys.stderr,
-        )
-        return 1
-    slot.sweep(settings.state_dir, settings.instance, settings.name, settings.slots)
     print(settings.describe(), flush=True)
-    return _serve(settings, slots)
+    try:
+        return _serve(settings, slots)
+    except KeyboardInterrupt:
+        return 130
 
 
 def _serve(settings: Settings, slots: SlotSetting) -> int:
@@ -63,8 +67,8 @@ def _serve(settings: Settings, slots: SlotSetting) -> int:
 def _prepare(settings: Settings) -> SlotSetting:
     """Make the state folder and what trainings find on their PYTHONPATH."""
     folder = slot.slots_folder(settings.state_dir, settings.instance)
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    python_folder = os.path.join(settings.state_dir, "python", folder_name())
+    Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+    python_folder = f"{settings.state_dir}/python/{folder_name()}"
     layout(python_folder)
     return SlotSetting(
         instance=settings.instance,

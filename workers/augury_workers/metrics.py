@@ -1,4 +1,6 @@
-"""Metric points: the tolerant parser of lines, the tail of an attempt's metrics file, patterns for its output."""
+# ruff: noqa: PTH116
+# Paths are plain strings here, as the system calls take them.
+"""Metric points: the tolerant parser of lines, the tail of a metrics file, patterns for output."""
 
 from __future__ import annotations
 
@@ -130,7 +132,7 @@ class Lines:
     _skipping: bool = field(default=False, repr=False)
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the lines that `data` completes, without their ends; longer ones than 64 KiB are cut there."""
+        """Return the lines that `data` completes, without their ends; beyond 64 KiB they are cut."""
         if self.returns:
             data = data.replace(b"\r", b"\n")
         parts = (self._rest + data).split(b"\n")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 import time
 from dataclasses import dataclass, field
 
 from augury_workers import protocol
 from augury_workers.link import Link, LinkError, ReplyError
 from augury_workers.relay import Relay
-from augury_workers.slot import Identity, died_reason, remove_folder, remove_tree
-from augury_workers.spool import Spool
+from augury_workers.spool import Identity, Spool
 
 OFFER_SECONDS = 2.0
 LONGEST_PAUSE = 60.0
@@ -28,8 +27,8 @@ class Offer:
     """One ended attempt."""
 
     relay: Relay
-    folder: str
     died: str | None
+    """Why there will be no final report."""
     pause: float = OFFER_SECONDS
     due: float = 0.0
     since: float = field(default_factory=time.time)
@@ -38,31 +37,34 @@ class Offer:
 class Offers:
     """All ended attempts of a slot that still wait for the server."""
 
-    def __init__(self, link: Link, keys: protocol.Keys, worker: str) -> None:
+    def __init__(self, link: Link, keys: protocol.Keys, spool: Spool, worker: str) -> None:
         self._loop = asyncio.get_running_loop()
         self._link = link
         self._keys = keys
+        self._spool = spool
         self._worker = worker
         self._offers: dict[Identity, Offer] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def adopt(self, identity: Identity, folder: str) -> None:
-        """Take over the folder of an attempt that an earlier supervisor left."""
-        relay = Relay.load(self._link, self._keys, identity, Spool(f"{folder}/spool"))
-        died = None if relay.ended else died_reason(folder)
-        offer = Offer(relay, folder, died)
-        try:
-            offer.since = os.stat(folder).st_mtime
-        except OSError:
-            pass
-        self._put(identity, offer)
+    def adopt_all(self) -> None:
+        """Take over what an earlier supervisor left in the spool."""
+        for identity in list(self._spool.kept):
+            if identity not in self._offers:
+                self.add(Relay(self._link, self._keys, identity, self._spool))
 
-    def add(self, relay: Relay, folder: str, died: str | None = None) -> None:
+    def add(self, relay: Relay) -> None:
         """Take an attempt whose reports are in the stream, or which died."""
-        offer = Offer(relay, folder, died)
-        if died is None:
+        kept = self._spool.keep(relay.identity)
+        died = None if kept.ended else kept.died
+        if relay.settled and died is None:
+            self._spool.settle(relay.identity)
+            return
+        offer = Offer(relay, died)
+        if kept.ended:
             offer.due = self._loop.time() + OFFER_SECONDS
-        self._put(relay.identity, offer)
+        self._offers[relay.identity] = offer
+        if self._task is None:
+            self._task = self._loop.create_task(self._keep_offering())
 
     async def round(self) -> None:
         """Ask once about every attempt that is due and do what the answers need.
@@ -78,19 +80,12 @@ class Offers:
             for offer, reply in zip(batch, replies, strict=True):
                 await self._advance(offer, offer.relay.looked(reply))
 
-    def _put(self, identity: Identity, offer: Offer) -> None:
-        self._offers[identity] = offer
-        if self._task is None:
-            self._task = self._loop.create_task(self._keep_offering())
-
     async def _keep_offering(self) -> None:
+        """Ask in rounds, so that many short runs cost one call every other second."""
         while self._offers:
-            pause = min(offer.due for offer in self._offers.values()) - self._loop.time()
-            await asyncio.sleep(max(pause, 0.0))
-            try:
+            with contextlib.suppress(LinkError):
                 await self.round()
-            except LinkError:
-                await asyncio.sleep(OFFER_SECONDS)
+            await asyncio.sleep(OFFER_SECONDS)
         self._task = None
 
     async def _advance(self, offer: Offer, verdict: protocol.Verdict) -> None:
@@ -103,9 +98,7 @@ class Offers:
         done = verdict == "superseded" or (verdict == "yours" and relay.settled and offer.died is None)
         if done or time.time() - offer.since > KEEP_SECONDS:
             del self._offers[relay.identity]
-            relay.close()
-            if not remove_folder(offer.folder):
-                await asyncio.to_thread(remove_tree, offer.folder)
+            self._spool.settle(relay.identity)
             return
         offer.pause = OFFER_SECONDS if relay.acked > known else min(offer.pause * 1.5, LONGEST_PAUSE)
         offer.due = self._loop.time() + offer.pause

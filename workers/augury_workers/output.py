@@ -128,4 +128,3 @@ class Output:
             return False
         self._consume(data)
         return True
-

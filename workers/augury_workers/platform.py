@@ -1,3 +1,5 @@
+# ruff: noqa: PTH123, PTH208
+# Paths are plain strings here, as the system calls take them.
 """What differs between operating systems: the only module of the worker that asks where it runs.
 
 Linux: a child subreaper keeps orphans below us, `/proc` lists them, CLOCK_BOOTTIME counts suspended time.
@@ -85,7 +87,7 @@ def signal_process(pid: int, number: int) -> bool:
 
 
 def oom_kills() -> int:
-    """Return how often the kernel killed a process for memory: in our cgroup, else on the host; 0 if unknown."""
+    """Return how often the kernel killed a process for memory, in our cgroup or else on the host."""
     if not LINUX:
         return 0
     for path in (_cgroup_events(), "/proc/vmstat"):

@@ -69,9 +69,11 @@ class Tree:
         """Wait status of the main process."""
 
     def start(
-        self, words: Sequence[str], cwd: str, environment: Mapping[str, str], output: int
+        self, words: Sequence[str], cwd: str, environment: Mapping[str, str], output: int, umask: int | None
     ) -> asyncio.Future[int]:
         """Start the main process in a session of its own; returns the future of its wait status.
+
+        `umask` is the file mode mask it gets; None leaves ours.
 
         Raises:
             OSError, ValueError: it could not be executed.
@@ -84,6 +86,7 @@ class Tree:
             stdout=output,
             stderr=output,
             start_new_session=True,
+            umask=-1 if umask is None else umask,
         )
         process.returncode = 0  # the reaper collects it, Popen must not
         self._leader = process.pid

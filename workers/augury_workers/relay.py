@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
 from itertools import islice
 from typing import Any
 
 from augury_workers import platform, protocol
 from augury_workers.link import Command, Link, LinkError, ReplyError
-from augury_workers.slot import Identity
-from augury_workers.spool import Report, Spool
+from augury_workers.spool import Identity, Report, Spool
 
 BYTES_PER_SAY = 1024 * 1024
 """Reports of one call: small enough not to hold up Redis."""
@@ -41,31 +39,20 @@ class Relay:
         self._keys = keys
         self.identity = identity
         self._spool = spool
-        self._unacked: deque[Report] = deque()
+        self._unacked = spool.keep(identity).reports
         self._unspooled: list[Report] = []
         self._last = 0
         self._sent = 0
         self._gen: str | None = None
-        self.unacked_bytes = 0
+        self.unacked_bytes = sum(report.size for report in self._unacked)
         self.acked = 0
-        self.ended = False
-        """True when the last report is the final one."""
         self.verdict: protocol.Verdict = "yours"
         self.want: protocol.Want = ""
         self.renewed = platform.boottime()
         """When the last call began that found the attempt to be ours."""
-
-    @classmethod
-    def load(cls, link: Link, keys: protocol.Keys, identity: Identity, spool: Spool) -> Relay:
-        """Return a relay for the reports that an earlier supervisor left in its spool."""
-        relay = cls(link, keys, identity, spool)
-        relay._unacked = deque(spool.load())
-        if relay._unacked:
-            relay.acked = relay._sent = relay._unacked[0].s - 1
-            relay._last = relay._unacked[-1].s
-            relay.unacked_bytes = sum(report.size for report in relay._unacked)
-            relay.ended = json.loads(relay._unacked[-1].body)["k"] == "final"
-        return relay
+        if self._unacked:  # an earlier supervisor's
+            self.acked = self._sent = self._unacked[0].s - 1
+            self._last = self._unacked[-1].s
 
     def add(self, body: dict[str, Any], data: bytes = b"") -> None:
         """Number a report and keep it; `say` sends it."""
@@ -74,7 +61,6 @@ class Relay:
         self._unacked.append(report)
         self._unspooled.append(report)
         self.unacked_bytes += report.size
-        self.ended = body["k"] == "final"
 
     @property
     def full(self) -> bool:
@@ -85,11 +71,6 @@ class Relay:
     def unsent(self) -> bool:
         """True when a report has not reached Redis."""
         return self._sent < self._last
-
-    @property
-    def unsent_bytes(self) -> int:
-        """Bytes that have not reached Redis, at most (all unacknowledged ones when some have)."""
-        return self.unacked_bytes if self.unsent else 0
 
     @property
     def settled(self) -> bool:
@@ -142,17 +123,12 @@ class Relay:
     def write_spool(self) -> None:
         """Bring the spool file up to date."""
         if self._unspooled:
-            self._spool.append(self._unspooled)
+            self._spool.append(self.identity, self._unspooled)
             self._unspooled = []
 
     def abort(self) -> None:
         """End a call that is under way."""
         self._link.close()
-
-    def close(self) -> None:
-        """Close the spool file; what it holds stays."""
-        self.write_spool()
-        self._spool.close()
 
     def _batch(self) -> list[Report]:
         batch: list[Report] = []
@@ -176,6 +152,8 @@ class Relay:
     def _take(self, reply: Any, batch: list[Report], before: float) -> None:
         if isinstance(reply, ReplyError):
             raise LinkError(f"Redis refuses: {reply}")
+        if not isinstance(reply, list) or len(reply) != 4:
+            raise LinkError(f"Redis answers something else: {reply!r}")
         if reply[0] == b"yours":
             self.renewed = before
             if batch:
@@ -202,8 +180,6 @@ class Relay:
             self.unacked_bytes -= self._unacked.popleft().size
         self.acked = min(ack, self._last)
         self._sent = max(self._sent, self.acked)
-        if self._spool.forget(self._unacked):
-            self._unspooled = []
 
 
 def _text(value: Any) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from augury_workers import protocol
 
@@ -24,7 +24,7 @@ class SecretFile:
     """
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self._path = Path(path)
         self._keys: dict[str, protocol.Secret] = {}
         self._seen: tuple[int, int, int] | None = None
         self._load()
@@ -39,13 +39,12 @@ class SecretFile:
 
     def _load(self) -> None:
         try:
-            status = os.stat(self._path)
+            status = self._path.stat()
             seen = (status.st_mtime_ns, status.st_ino, status.st_size)
             if seen == self._seen:
                 return
             self._seen = seen
-            with open(self._path, encoding="ascii") as file:
-                text = file.read()
+            text = self._path.read_text("ascii")
         except FileNotFoundError as error:
             raise SettingError(
                 f"{SETTING}: there is no file {self._path}; copy the one that `augury secret new` made there"

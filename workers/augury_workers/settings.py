@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import socket
 from collections.abc import Mapping, Sequence
@@ -83,14 +82,14 @@ def parse(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
         slots=slots or max(1, platform.cores() // 2),
         slots_chosen=slots is not None,
         name=name if "@" in name else f"{name}@{host}",
-        state_dir=os.path.abspath(arguments.state_dir or default_state_dir(environment, host)),
+        state_dir=str(Path(arguments.state_dir or default_state_dir(environment, host)).absolute()),
     )
 
 
 def default_state_dir(environment: Mapping[str, str], host: str) -> str:
     """Return where a worker keeps its state; per host, as home folders are often shared between hosts."""
     base = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return os.path.join(base, "augury", host)
+    return str(Path(base, "augury", host))
 
 
 def celery_url(redis_url: str) -> str:
@@ -123,21 +122,26 @@ def _check_secret(environment: Mapping[str, str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m augury_workers",
-        description="Start an Augury worker: it takes runs of one machine type and executes them, one per slot.",
+        description="Start an Augury worker: it takes runs of one machine type and executes one per slot.",
         epilog="AUGURY_REDIS_URL and AUGURY_SECRET_FILE must be set; AUGURY_INSTANCE names the instance "
         "(default main).",
     )
     parser.add_argument(
-        "--machine-type", required=True, metavar="TYPE", type=_machine_type, help="machine type it serves, as K80"
+        "--machine-type",
+        required=True,
+        metavar="TYPE",
+        type=_machine_type,
+        help="machine type it serves, as K80",
     )
     parser.add_argument(
         "--slots", type=_slots, metavar="N", help="runs at the same time (default: half of the cores)"
     )
     parser.add_argument("--name", help="name in listings and in Flower (default: the machine type's queue)")
     parser.add_argument(
-        "--state-dir", metavar="DIR", help="folder for unsent reports, on a disk of this host (default: a folder"
-        " of this host in ~/.local/state/augury)"
-    )  # fmt: skip
+        "--state-dir",
+        metavar="DIR",
+        help="folder for what is not sent yet, on a disk of this host (default: below ~/.local/state/augury)",
+    )
     return parser
 
 

@@ -1,10 +1,13 @@
-"""The folder of one slot: its lock, the record of what it runs, and one folder per unfinished attempt.
+# ruff: noqa: PTH103, PTH118, PTH208
+# Paths are plain strings here, as the system calls take them.
+"""The folder of one slot: its lock, the record of what it runs, the reports that are not committed yet.
 
-    <state>/<instance>/slots/<worker>.<index>/slot              locked by the supervisor while it lives; the record
-                                              /<run>.<token>.<nonce>/  metrics.jsonl, output/, spool, died
+    <state>/<instance>/slots/<worker>.<index>/slot    the record, locked by the supervisor while it lives
+                                              spool   unacknowledged reports
+                                              <run>.<token>.<nonce>/metrics.jsonl, output/
 
-Whoever holds the lock owns everything below. A free lock with a record or a folder without a final report is
-what a dead supervisor left: its processes are killed by their tag and the attempt is reported as died.
+Whoever holds the lock owns everything below. A record or reports without a final one under a free lock are
+what a dead supervisor left: the processes are killed by their tag and the attempt is reported as died.
 """
 
 from __future__ import annotations
@@ -12,44 +15,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from augury_workers import platform, protocol
+from augury_workers import platform
+from augury_workers.spool import Identity, Spool
 
 RECORD_BYTES = 256
 """The record is written by one call of this size: it is never seen half."""
-
-_DIED = "died"
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Which attempt: the run, the token that fences it and the nonce of its claim."""
-
-    run: int
-    token: int
-    nonce: str
-
-    @property
-    def folder(self) -> str:
-        """Name of the attempt's folder."""
-        return f"{self.run}.{self.token}.{self.nonce}"
-
-    def tag(self, instance: str) -> str:
-        """Return the value of `AUGURY_TAG` in its processes."""
-        return protocol.attempt_tag(instance, self.run, self.token, self.nonce)
-
-
-def parse_folder(name: str) -> Identity | None:
-    """Read the name of an attempt's folder back; None for anything else."""
-    parts = name.split(".")
-    if len(parts) != 3 or not (parts[0].isdecimal() and parts[1].isdecimal() and parts[2].isalnum()):
-        return None
-    return Identity(int(parts[0]), int(parts[1]), parts[2])
 
 
 class SlotBusyError(OSError):
@@ -76,88 +49,37 @@ class Slot:
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 raise SlotBusyError(error.errno, "the slot is in use", path) from error
             raise
+        self.spool = Spool(os.path.join(path, "spool"))
 
     def release(self) -> None:
         """Give the lock back."""
+        self.spool.close()
         os.close(self._file)
 
     def write(self, identity: Identity | None) -> None:
         """Note what the slot is about to claim; None: nothing any more."""
-        body = {} if identity is None else {"run": identity.run, "token": identity.token, "nonce": identity.nonce}
-        os.pwrite(self._file, json.dumps(body).encode().ljust(RECORD_BYTES), 0)
+        text = "" if identity is None else f"{identity.run} {identity.token} {identity.nonce}"
+        os.pwrite(self._file, text.encode().ljust(RECORD_BYTES), 0)
 
     def read(self) -> Identity | None:
         """Return what the slot was about to claim or ran when it was last written."""
         try:
-            body = json.loads(os.pread(self._file, RECORD_BYTES, 0) or b"{}")
-            return Identity(int(body["run"]), int(body["token"]), str(body["nonce"])) if body else None
-        except (ValueError, KeyError, TypeError):
+            run, token, nonce = os.pread(self._file, RECORD_BYTES, 0).decode().split()
+            return Identity(int(run), int(token), nonce)
+        except ValueError:
             return None
 
-    def attempts(self) -> list[Identity]:
-        """Return the attempts that have a folder here."""
-        found = [parse_folder(name) for name in os.listdir(self.path)]
-        return [identity for identity in found if identity is not None]
-
-    def folder(self, identity: Identity) -> str:
-        """Return the path of an attempt's folder."""
-        return f"{self.path}/{identity.folder}"
-
-    def recover(self, instance: str, reason: str) -> list[Identity]:
-        """Kill what a dead supervisor left running, mark those attempts as died, return all with a folder."""
+    def recover(self, instance: str, reason: str) -> None:
+        """Kill what a dead supervisor left running and mark those attempts as died in the spool."""
         record = self.read()
         if record is not None:
-            os.makedirs(self.folder(record), mode=0o700, exist_ok=True)
-        left = self.attempts()
-        if left:
-            platform.kill_tagged({identity.tag(instance) for identity in left})
-        for identity in left:
-            mark_died(self.folder(identity), reason)
+            self.spool.keep(record)
+        running = [identity for identity, kept in self.spool.kept.items() if not kept.ended]
+        if running:
+            platform.kill_tagged({identity.tag(instance) for identity in running})
+        for identity in running:
+            self.spool.mark_died(identity, reason)
         self.write(None)
-        return left
-
-
-def mark_died(folder: str, reason: str) -> None:
-    """Note that the attempt ended without its supervisor; the first reason stays."""
-    with contextlib.suppress(FileExistsError), open(f"{folder}/{_DIED}", "x", encoding="utf-8") as file:
-        file.write(reason)
-
-
-def died_reason(folder: str) -> str | None:
-    """Return why the attempt died, None when it did not."""
-    try:
-        with open(f"{folder}/{_DIED}", encoding="utf-8") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-
-
-def make_folder(folder: str) -> None:
-    """Make an attempt's folder with its empty output folder and metrics file."""
-    os.mkdir(folder, 0o700)
-    os.mkdir(f"{folder}/output")
-    os.close(os.open(f"{folder}/metrics.jsonl", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-
-
-def remove_folder(folder: str) -> bool:
-    """Remove the folder of a run that left nothing in it but our files; False: there is more to remove."""
-    for name in ("spool", "metrics.jsonl", _DIED):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{folder}/{name}")
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            os.rmdir(f"{folder}/output")
-        os.rmdir(folder)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
-def remove_tree(folder: str) -> None:
-    """Remove the folder whatever the run left in it; may take long."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def slots_folder(state_dir: str, instance: str) -> str:
@@ -178,14 +100,23 @@ def sweep(state_dir: str, instance: str, worker: str, slots: int) -> None:
     """
     own = {f"{worker}.{index}" for index in range(slots)}
     heir = slot_folder(state_dir, instance, worker, 0)
-    os.makedirs(heir, mode=0o700, exist_ok=True)
     for name, slot in _free_slots(slots_folder(state_dir, instance)):
         try:
-            left = slot.recover(instance, "its worker was gone")
-            for identity in left if name not in own else []:
-                os.rename(slot.folder(identity), os.path.join(heir, identity.folder))
+            slot.recover(instance, "its worker was gone")
+            if name not in own and slot.spool.kept:
+                _bequeath(slot, heir)
         finally:
             slot.release()
+
+
+def _bequeath(slot: Slot, heir_folder: str) -> None:
+    heir = Slot(heir_folder)
+    try:
+        for identity, kept in slot.spool.kept.items():
+            heir.spool.adopt(identity, kept)
+        slot.spool.clear()
+    finally:
+        heir.release()
 
 
 def busy_slots(state_dir: str, instance: str, worker: str, slots: int) -> list[int]:

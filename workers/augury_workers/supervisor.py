@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import gc
 import json
 import os
 import signal
@@ -25,11 +27,12 @@ from augury_workers.link import Address, Link, LinkError, parse_url
 from augury_workers.offers import Offers
 from augury_workers.process import Reaper
 from augury_workers.secret import SecretFile
-from augury_workers.slot import Identity, Slot, SlotBusyError, died_reason, mark_died
+from augury_workers.slot import Slot, SlotBusyError
+from augury_workers.spool import Identity
+from augury_workers.workspace import Workspace
 
 LAST_WORDS_SECONDS = 3.0
 """How long a supervisor without a pool child tries to report."""
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,13 @@ class Requests(asyncio.Protocol):
         self.lost: asyncio.Future[None] = self._loop.create_future()
 
     def data_received(self, data: bytes) -> None:
+        """Take bytes from the pool child."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._lines.extend(lines)
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Note the end of the pool child."""
         self.end()
 
     def end(self) -> None:
@@ -92,14 +97,15 @@ class Supervisor:
         self._keys = protocol.Keys(setting.instance)
         self._link = self._make_link()
         self._claims = Claims(self._link, self._keys, setting.secret, setting.worker, setting.index)
-        self._offers = Offers(self._link, self._keys, setting.worker)
+        self._offers = Offers(self._link, self._keys, slot.spool, setting.worker)
         self._station = Station(
             loop=loop,
             link=self._link,
             make_link=self._make_link,
             keys=self._keys,
             reaper=Reaper(loop),
-            slot_folder=slot.path,
+            spool=slot.spool,
+            workspace=Workspace(slot.path),
             python_folder=setting.python_folder,
             own_environment=environment.scrub(os.environ),
         )
@@ -108,14 +114,15 @@ class Supervisor:
 
     async def serve(self) -> None:
         """Execute requests until the pool child is gone."""
-        for identity in self._slot.recover(self._setting.instance, "its supervisor was gone"):
-            self._offers.adopt(identity, self._slot.folder(identity))
+        self._slot.recover(self._setting.instance, "its supervisor was gone")
+        self._offers.adopt_all()
+        self._station.workspace.clear()
         while (line := await self._requests.next()) is not None:
             request = json.loads(line)
             result = await self._handle(int(request["run"]), int(request["token"]))
             if result is not None:
-                sys.stdout.write(json.dumps(result) + "\n")
-                sys.stdout.flush()
+                with contextlib.suppress(BrokenPipeError):  # its end is noticed by `next`
+                    os.write(1, json.dumps(result).encode() + b"\n")
         await self._last_words()
 
     def _make_link(self) -> Link:
@@ -132,8 +139,10 @@ class Supervisor:
         outcome = await self._execute(Attempt(self._station, answer.order, identity, answer.asked))
         if self._requests.lost.done():
             return None
-        folder = self._slot.folder(identity)
-        self._offers.add(outcome.relay, folder, died_reason(folder) if outcome.state == "died" else None)
+        if outcome.state == "superseded":
+            self._slot.spool.settle(identity)
+        else:
+            self._offers.add(outcome.relay)
         self._slot.write(None)
         return {"run": run, "state": outcome.state, "exit": outcome.exit_code}
 
@@ -151,10 +160,8 @@ class Supervisor:
             return None
         if refused.reason == "forged":
             # The server may have granted the run to us: it must learn that nothing runs here.
-            folder = self._slot.folder(identity)
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-            mark_died(folder, f"the worker refused the order: {refused.text}")
-            self._offers.adopt(identity, folder)
+            self._slot.spool.mark_died(identity, f"the worker refused the order: {refused.text}")
+            self._offers.adopt_all()
         self._slot.write(None)
         return {"run": identity.run, "state": "denied", "reason": refused.reason}
 
@@ -167,8 +174,8 @@ class Supervisor:
 
     async def _last_words(self) -> None:
         """Report what died with the pool child; if that fails the next supervisor of the slot does it."""
-        for identity in self._slot.recover(self._setting.instance, "the worker process of its slot was gone"):
-            self._offers.adopt(identity, self._slot.folder(identity))
+        self._slot.recover(self._setting.instance, "the worker process of its slot was gone")
+        self._offers.adopt_all()
         try:
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 await self._offers.round()
@@ -186,7 +193,8 @@ async def _lock(folder: str) -> Slot:
         except SlotBusyError:
             if not told and time.monotonic() - begun > 10.0:
                 told = True
-                print(f"augury worker: {folder} is held by another process; waiting", file=sys.stderr, flush=True)
+                text = f"augury worker: {folder} is held by another process; waiting"
+                print(text, file=sys.stderr, flush=True)
             await asyncio.sleep(0.02)
 
 
@@ -199,9 +207,9 @@ async def run(setting: Setting) -> None:
         loop.add_signal_handler(number, requests.end)
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     locking = asyncio.ensure_future(_lock(setting.folder))
-    await asyncio.wait([locking, requests.lost], return_when=asyncio.FIRST_COMPLETED)
-    if locking.done():
-        await Supervisor(setting, locking.result(), requests).serve()
+    requests.lost.add_done_callback(lambda _: locking.cancel())
+    with contextlib.suppress(asyncio.CancelledError):
+        await Supervisor(setting, await locking, requests).serve()
 
 
 def main() -> None:
@@ -220,6 +228,7 @@ def main() -> None:
         python_folder=arguments.python_folder,
     )
     platform.become_subreaper()
+    gc.freeze()  # what was imported stays: not to be looked through again and again
     asyncio.run(run(setting))
 
 

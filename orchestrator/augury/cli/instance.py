@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument, Exit, Option, Typer
 
 from augury.cli import lazy
 from augury.cli.command import AuguryCommand, takes
-from augury.cli.notices import progress
+from augury.cli.notices import progress, say
 from augury.cli.options import Output
 from augury.cli.output import renderer
+from augury.client.connection import remote_address
+from augury.errors import AuguryError
 
 INSTANCE, CLUSTER, INSIDE = "The local instance", "Clusters", "Inside a run"
 
@@ -29,7 +31,7 @@ def register(app: Typer) -> None:
 
 
 @dataclass(kw_only=True)
-class DownOptions:
+class DownOptions(Output):
     """`down`."""
 
     force: Annotated[bool, Option("-f", "--force", help="End it although runs are in flight.")] = False
@@ -61,21 +63,21 @@ class MetricOptions:
     ] = None
 
 
-@dataclass(kw_only=True)
-class NoOptions:
-    """Commands without options."""
-
-
 @takes(
-    NoOptions,
+    Output,
     """
     augury up
     """,
 )
-def up(options: NoOptions) -> None:
+def up(options: Output) -> None:
     """Start the local instance, or see that it answers; other commands do so by themselves."""
+    out = renderer(options)
+    _notice_remote()
     endpoint = lazy.local.up(notify=progress)
-    progress(f"The local instance answers at {endpoint.url} (Augury {endpoint.version}).")
+    document = {"url": endpoint.url, "version": endpoint.version, "pid": endpoint.pid}
+    out.said(
+        document, f"The local instance answers at {endpoint.url} (Augury {endpoint.version}).", endpoint.url
+    )
 
 
 @takes(
@@ -87,8 +89,11 @@ def up(options: NoOptions) -> None:
 )
 def down(options: DownOptions) -> None:
     """End the local instance; refused while runs are in flight."""
-    if lazy.local.down(force=options.force, notify=progress):
-        progress("The local instance has ended.")
+    out = renderer(options)
+    _notice_remote()
+    ended = lazy.local.down(force=options.force)
+    sentence = "The local instance has ended." if ended else "No local instance is running."
+    out.said({"ended": ended}, sentence, "ended" if ended else "none")
 
 
 @takes(
@@ -113,6 +118,8 @@ def doctor(options: Output) -> None:
     """Look at everything the local instance needs, change nothing, and name the fixes."""
     out = renderer(options)
     checks = [asdict(check) for check in lazy.local.doctor(notify=progress)]
+    if remote := remote_address(os.environ):
+        checks.insert(0, _remote_check(remote.url))
     out.checks(checks)
     if not all(check["ok"] for check in checks):
         raise Exit(1)
@@ -148,3 +155,19 @@ def metric(options: MetricOptions) -> None:
     """Report one point of a metric from inside a run, in any language that can start a program."""
     index = [] if options.index is None else [options.index]
     raise Exit(lazy.sdk_cli.main([options.name, options.value, *index]))
+
+
+def _notice_remote() -> None:
+    if remote := remote_address(os.environ):
+        say(f"commands go to {remote.url} (AUGURY_URL), not to the local instance")
+
+
+def _remote_check(url: str) -> dict[str, Any]:
+    """Return the finding of `doctor` about the remote instance that commands go to."""
+    finding = {"name": "remote instance", "ok": True, "text": "", "fix": ""}
+    try:
+        status = lazy.Client().status()
+    except AuguryError as error:
+        return finding | {"ok": False, "text": str(error), "fix": "correct AUGURY_URL and AUGURY_TOKEN"}
+    count = len(status["workers"])
+    return finding | {"text": f"{url} answers (Augury {status['version']}), workers up: {count}"}

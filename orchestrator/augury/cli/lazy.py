@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from augury import local as local
+    from augury.cli import app as app
     from augury.cli import following as following
     from augury.cli import live as live
     from augury.cli import submitting as submitting
     from augury.cli import watching as watching
     from augury.client.client import Client as Client
+    from augury.client.run import LogReader as LogReader
     from augury_sdk import cli as sdk_cli
 
 _HOMES = {
     "Client": ("augury.client.client", "Client"),
+    "LogReader": ("augury.client.run", "LogReader"),
+    "app": ("augury.cli.app", None),
     "following": ("augury.cli.following", None),
     "live": ("augury.cli.live", None),
     "local": ("augury.local", None),
@@ -28,7 +32,7 @@ _HOMES = {
     "watching": ("augury.cli.watching", None),
 }
 
-__all__ = ["Client", "following", "live", "local", "sdk_cli", "submitting", "watching"]
+__all__ = ["Client", "LogReader", "app", "following", "live", "local", "sdk_cli", "submitting", "watching"]
 
 
 def __getattr__(name: str) -> Any:

@@ -78,7 +78,7 @@ def _rows(board: Board, most: int) -> Table:
     for run in shown_runs(board, most):
         best = board.best is not None and board.best["id"] == run["id"]
         values = [text.cell(run["params"].get(name)) for name in names]
-        cells = [str(run["id"]), text.state(run), text.took(run), *values, text.cell(run["objective"])]
+        cells = [str(run["id"]), text.state(run), text.took(run), *values, text.objective(run)]
         style = "bold green" if best else _STYLES.get(run["state"], "red")
         # Text, not str: what a user's value looks like must not be read as markup.
         table.add_row(*(Text(item) for item in cells), style=style)

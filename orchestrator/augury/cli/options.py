@@ -80,10 +80,9 @@ class ListOptions(Judged):
 
 
 @dataclass(kw_only=True)
-class DownloadOptions:
+class DownloadOptions(OneSearch):
     """`hyper download-metrics`."""
 
-    search: SearchId
     dest: Annotated[str, Option("-d", "--dest", metavar="FILE", help="Where to write.")] = "metrics.csv"
     force: Annotated[bool, Option("-f", "--force", help="Overwrite an existing file.")] = False
 
@@ -119,6 +118,7 @@ class LogsOptions:
     """`logs`."""
 
     run: RunId
+    json: Annotated[bool, Option("--json", help="Print each line of output as a JSON string.")] = False
     follow: Annotated[bool, Option("-f", "--follow", help="Go on until the run has ended.")] = False
     tail: Annotated[int | None, Option("-n", "--tail", metavar="N", help="Only the last N lines.", min=0)] = (
         None

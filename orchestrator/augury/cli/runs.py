@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from typer import Exit, Typer
 
@@ -19,6 +21,9 @@ from augury.run import FINAL_STATES
 
 if TYPE_CHECKING:
     from augury.client.client import Client
+
+#: Prints a piece of output; None says that there is no more.
+Write: TypeAlias = Callable[[str | None], None]
 
 PANEL = "Single runs"
 _STATES = ("queued", "building", "running", "saving", *FINAL_STATES)
@@ -105,21 +110,20 @@ def info(options: OneRun) -> None:
 def logs(options: LogsOptions) -> None:
     """Print the output of a run."""
     client = _client()
-    write = _writer(options.raw)
-    page = client.logs(options.run, offset=0, tail_lines=options.tail)
-    write(page["text"])
+    write = _json_lines() if options.json else _writer(options.raw)
+    dropped = 0
     try:
-        while not page["complete"] and page["next_offset"] > page["offset"]:
-            page = client.logs(options.run, offset=page["next_offset"])
-            write(page["text"])
-        if options.follow and not page["complete"]:
-            for later in lazy.following.output(client, options.run, page["next_offset"]):
-                page = later
-                write(page["text"])
+        page = client.logs(options.run, offset=0, tail_lines=options.tail)
+        write(page["text"])
+        if not page["complete"]:
+            for later in lazy.LogReader(client, options.run, page["next_offset"]).pages(options.follow):
+                write(later["text"])
+                dropped = later["dropped"]
     except KeyboardInterrupt:
         progress(f"\nRun #{options.run} goes on; its output: augury logs -f {options.run}")
         raise Exit(130) from None
-    _tell_dropped(page)
+    write(None)
+    _tell_dropped(max(dropped, page["dropped"]))
 
 
 @takes(
@@ -159,35 +163,52 @@ def _asked(out: Any, asked: Asked) -> None:
 def _followed(client: Client, run_id: int, show: bool) -> dict[str, Any]:
     """Follow a run to its end, printing its output when `show`; returns it as it is then."""
     write = _writer(raw=False) if show else lambda text: None
-    page: dict[str, Any] = {"dropped": 0}
+    dropped = 0
     try:
-        for page in lazy.following.output(client, run_id, 0):
+        for page in lazy.LogReader(client, run_id).pages(follow=True):
             write(page["text"])
+            dropped = page["dropped"]
     except KeyboardInterrupt:
         progress(
             f"\nDetached; run #{run_id} goes on. Its output: augury logs -f {run_id}    "
             f"Stop it: augury stop {run_id}    Kill it: augury kill {run_id}"
         )
         raise Exit(130) from None
-    _tell_dropped(page)
+    _tell_dropped(dropped)
     return client.get_run(run_id)
 
 
-def _writer(raw: bool) -> Any:
+def _writer(raw: bool) -> Write:
     """Return what prints output, without control sequences where a terminal would obey them."""
     keep = raw or not sys.stdout.isatty()
     clean = ControlFilter()
 
-    def write(text: str) -> None:
-        sys.stdout.write(text if keep else clean.feed(text))
+    def write(text: str | None) -> None:
+        if text:
+            sys.stdout.write(text if keep else clean.feed(text))
+            sys.stdout.flush()
+
+    return write
+
+
+def _json_lines() -> Write:
+    """Return what prints each line of output as a JSON string; None ends an unfinished one."""
+    rest = ""
+
+    def write(text: str | None) -> None:
+        nonlocal rest
+        *lines, rest = (rest + (text or "")).split("\n")
+        if text is None and rest:
+            lines, rest = [*lines, rest], ""
+        sys.stdout.writelines(json.dumps(line) + "\n" for line in lines)
         sys.stdout.flush()
 
     return write
 
 
-def _tell_dropped(page: dict[str, Any]) -> None:
-    if page["dropped"]:
-        say(f"{page['dropped']:,} bytes of output were left out: more came than is kept")
+def _tell_dropped(count: int) -> None:
+    if count:
+        say(f"{count:,} bytes of output were left out: more came than is kept")
 
 
 def _exit_code(run: dict[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""`augury hyper list | describe | watch | wait | best | stop | kill | download-metrics`."""
+"""`augury hyper list | describe | watch | wait | best | stop | kill | resume | download-metrics`."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 #: Exit codes of `hyper wait` beside 0 (all runs complete) and 1 (stopped, killed, paused).
 SOME_FAILED, TIMED_OUT = 3, 124
 
-LOOK, END = "Look at searches", "End searches"
+LOOK, END = "Look at searches", "End searches, or let them go on"
 
 
 def register(app: Typer) -> None:
     """Add these commands to `augury hyper`."""
     for panel, functions in (
         (LOOK, (list_, describe, watch, wait, best, download_metrics)),
-        (END, (stop, kill)),
+        (END, (stop, kill, resume)),
     ):
         for function in functions:
             name = function.__name__.rstrip("_").replace("_", "-")
@@ -156,6 +156,18 @@ def kill(options: OneSearch) -> None:
 
 
 @takes(
+    OneSearch,
+    """
+    augury hyper resume 59
+    """,
+)
+def resume(options: OneSearch) -> None:
+    """Let a paused search go on, as after its runs were found to miss their metric."""
+    out = renderer(options)
+    out.search_resumed(_client().resume_search(options.search)["search"])
+
+
+@takes(
     DownloadOptions,
     """
     augury hyper download-metrics 59 --dest points.csv
@@ -166,6 +178,7 @@ def download_metrics(options: DownloadOptions) -> None:
 
     Its columns are run_id, metric_name, timestamp, index, value.
     """
+    out = renderer(options)
     path = Path(options.dest)
     if path.is_dir():
         raise UsageError(f"--dest {path} is a folder: name a file in it")
@@ -180,7 +193,7 @@ def download_metrics(options: DownloadOptions) -> None:
         for point in client.iter_points(search=options.search):
             writer.writerow([point["run_id"], point["name"], point["time"], point["index"], point["value"]])
             count += 1
-    progress(f"{count:,} points written to {path}")
+    out.said({"file": str(path), "points": count}, f"{count:,} metric points written to {path}", path)
 
 
 def _client() -> Client:

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from augury.cli import losses, saved
 from augury.cli.options import GridOptions, RunOptions, SampledOptions
-from augury.client.building import submitters_directory, submitters_environment
+from augury.client.building import submitters_directory, submitters_environment, submitters_umask
 from augury.client.connection import remote_address
 from augury.errors import UsageError
 from augury.grammar.pairs import parse_env, parse_metric_regex
 from augury.grammar.parameters import parse_parameters
-from augury.grammar.template import check, command_from_words
+from augury.grammar.template import check, check_values, command_from_words
 from augury.spec import MAX_RUNS, Command, Kind, ParameterSpec, SearchSpec, number_of_runs
 
 #: Options a kind of search cannot do without.
@@ -79,16 +79,18 @@ def _template(words: Sequence[str] | None, space: dict[str, ParameterSpec]) -> t
             "missing the command: write it last, after --, as in: -- python train.py --rate :rate:"
         )
     template = command_from_words(words)
-    return template, check(template, list(space))
+    return template, [*check(template, list(space)), *check_values(template, space)]
 
 
 def _with_settings(spec: SearchSpec, options: GridOptions | RunOptions) -> SearchSpec:
     """Return `spec` with what a run and the runs of a search have in common."""
+    local = remote_address(os.environ) is None
     return replace(
         spec,
         machine_type=options.machine_type,
         cwd=submitters_directory(),
-        environment=submitters_environment(local=remote_address(os.environ) is None),
+        environment=submitters_environment(local),
+        umask=submitters_umask(local),
         env=dict(parse_env(text) for text in options.env or ()),
         metric_regex=tuple(parse_metric_regex(text) for text in options.metric_regex or ()),
         labels=tuple(options.label or ()),

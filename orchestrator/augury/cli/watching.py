@@ -107,7 +107,7 @@ def watch(client: Client, search_id: int, options: OneJudgedSearch) -> None:
     board = Board(client, search_id, options)
     try:
         with client.doorbell(search=search_id) as bell:
-            changes = readings(board.refresh, bell, period=2.0)
+            changes = readings(board.refresh, bell)
             if sys.stdout.isatty() and not (options.json or options.quiet):
                 lazy.live.draw(board, changes)
             else:
@@ -152,5 +152,7 @@ def line(board: Board, run: Document) -> str:
     if run["objective"] is not None:
         told += f", {text.number(run['objective'])}"
         told += " (best so far)" if board.best is not None and board.best["id"] == run["id"] else ""
+    elif run["cause"] in text.NO_OBJECTIVE:
+        told += f", {text.objective(run)}"
     total = board.search.get("num_runs") or board.search.get("created_runs")
     return f"{told}  [{board.ended_runs}/{total}: {counted(board.search['counts'])}]"

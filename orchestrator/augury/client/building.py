@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, get_args
+from typing import Any, TypeAlias, TypeVar
 
 from augury.errors import UsageError
-from augury.grammar.template import check, command_from_words
+from augury.grammar.parameters import check_parameters
+from augury.grammar.template import check, check_values, command_from_words
 from augury.spec import (
     AGGREGATIONS,
     GOALS,
@@ -57,18 +58,23 @@ def submitters_environment(local: bool) -> dict[str, str] | None:
     return dict(os.environ) if local else None
 
 
+def submitters_umask(local: bool) -> int | None:
+    """Return this process's file mode mask for the local instance, None for a remote one."""
+    if not local:
+        return None
+    mask = os.umask(0o077)  # it can only be read by setting it
+    os.umask(mask)
+    return mask
+
+
 def parameter_of(name: str, value: ParameterLike) -> ParameterSpec:
     """Return the spec of one parameter; raises `UsageError` naming it when it is none."""
     if isinstance(value, ValueSpec | RangeSpec):
         return value
-    if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
-        raise UsageError(
-            f"parameter '{name}' is {value!r}: give a ValueSpec, a RangeSpec or a list of values"
-        )
-    for item in value:
-        if not isinstance(item, get_args(Value)):
-            raise UsageError(f"parameter '{name}' has the value {item!r}: use numbers, strings or booleans")
-    return ValueSpec(tuple(value))
+    try:
+        return ValueSpec(value)  # type: ignore[arg-type]  # it makes a tuple of any list
+    except UsageError as error:
+        raise UsageError(f"parameter '{name}': {error}") from None
 
 
 def command_of(command: str | Sequence[str]) -> Command:
@@ -100,7 +106,9 @@ def build(
             raise UsageError(f"unknown keyword '{name}': use one of {', '.join(KNOWN)}")
     space = {name: parameter_of(name, value) for name, value in params.items()}
     template = command_of(command)
+    check_parameters(kind, space)
     check(template, list(space))
+    check_values(template, space)
     agg: Aggregation = _one_of("metric_agg", keywords.get("metric_agg") or "last", AGGREGATIONS)
     goal: Goal = _one_of("goal", keywords.get("goal") or "maximize", GOALS)
     spec = SearchSpec(
@@ -116,6 +124,7 @@ def build(
         machine_type=keywords.get("machine_type"),
         cwd=str(keywords.get("cwd") or submitters_directory()),
         environment=submitters_environment(local),
+        umask=submitters_umask(local),
         env={**(keywords.get("envvars") or {}), **(keywords.get("env") or {})},
         metric_regex=tuple((keywords.get("metric_regex") or {}).items()),
         labels=tuple(keywords.get("labels") or ()),

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from augury.client.building import ParameterLike, build
 from augury.client.search import Search
-from augury.errors import UsageError
 
 if TYPE_CHECKING:
     from augury.client.routes import Routes
@@ -90,7 +89,5 @@ class HyperService:
         command: str | Sequence[str],
         keywords: Mapping[str, Any],
     ) -> Search:
-        if not params:
-            raise UsageError("a search needs at least one parameter")
         spec = build(kind, command, params, keywords, self._client.address.local)
         return Search(self._client, self._client.submit(spec)["search"])

@@ -95,6 +95,10 @@ class Routes:
         """End a search now and keep nothing."""
         return self._post(f"/searches/{search_id}/kill", {}, repeatable=True)
 
+    def resume_search(self, search_id: int) -> Document:
+        """Let a paused search go on; raises `RefusedError` when it is not paused."""
+        return self._post(f"/searches/{search_id}/resume", {}, repeatable=False)
+
     def metric_names(self, search_id: int) -> list[str]:
         """Return the names of all metrics that runs of a search have reported."""
         return list(self._get(f"/searches/{search_id}/metric-names")["metric_names"])

@@ -39,6 +39,37 @@ class LogEntry:
         return self.log
 
 
+class LogReader:
+    """Reads a run's output on, page by page."""
+
+    def __init__(self, client: Routes, run_id: int, offset: int = 0) -> None:
+        self._client = client
+        self._run_id = run_id
+        self.offset = offset
+        self.complete = False
+        """The run has ended and all its output has been read."""
+        self.more = False
+        """The last page held something, so another may wait."""
+
+    def read(self) -> Document:
+        """Return the next page; its text is empty when there is nothing new."""
+        page = self._client.logs(self._run_id, offset=self.offset)
+        self.complete = page["complete"]
+        self.more = page["next_offset"] > self.offset and not self.complete
+        self.offset = page["next_offset"]
+        return page
+
+    def pages(self, follow: bool) -> Iterator[Document]:
+        """Yield all pages there are; with `follow`, those to come until the run has ended."""
+        with self._client.doorbell(run=self._run_id) if follow else Silence() as bell:
+            for page in readings(self.read, bell, seconds=None if follow else 0):
+                yield page
+                while self.more:
+                    yield self.read()
+                if self.complete:
+                    return
+
+
 class Run:
     """A run as it was when last read; `refresh` reads it again."""
 
@@ -213,18 +244,10 @@ class Run:
 
     def output(self, follow: bool = False, offset: int = 0) -> Iterator[str]:
         """Yield its output from byte `offset` in pieces as they come; `follow` until the run has ended."""
-        with self._client.doorbell(run=self.id) if follow else Silence() as bell:
-            for _ in readings(self.refresh, bell, seconds=None if follow else 0):
-                while True:
-                    page = self._client.logs(self.id, offset=offset)
-                    if page["text"]:
-                        yield page["text"]
-                    if page["complete"]:
-                        self.refresh()
-                        return
-                    if page["next_offset"] == offset:
-                        break
-                    offset = page["next_offset"]
+        for page in LogReader(self._client, self.id, offset).pages(follow):
+            if page["text"]:
+                yield page["text"]
+        self.refresh()
 
     def _points(self, name: str, follow: bool, seconds: float | None = None) -> Iterator[Point]:
         seen, cursor = 0, None

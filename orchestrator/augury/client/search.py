@@ -141,6 +141,11 @@ class Search:
         self._client.kill_search(self.id)
         self.refresh()
 
+    def resume(self) -> None:
+        """Let it go on when it is paused; raises `RefusedError` when it is not."""
+        self._client.resume_search(self.id)
+        self.refresh()
+
     def wait(self, timeout: float | None = None) -> Search:
         """Wait until it has ended; returns itself.
 

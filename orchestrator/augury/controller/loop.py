@@ -15,11 +15,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import redis
 from kombu.exceptions import KombuError
 from kombu.exceptions import OperationalError as BrokerError
 
 from augury.controller.metric_names import explain_missing
-from augury.controller.sampling import Sampling
+from augury.controller.sampling import Sampling, warm_up
 from augury.controller.state import (
     Action,
     Ask,
@@ -103,9 +104,9 @@ class Controller:
 
     # --- what has happened (from ingest and reaper) ---
 
-    def run_claimed(self, run_id: int) -> None:
+    def run_claimed(self, run: RunRecord) -> None:
         """An attempt holds a run."""
-        self._mailbox.put(lambda: self._take(Claimed(run_id)))
+        self._mailbox.put(lambda: self._take(Claimed(run.id, run.token)))
 
     def run_ended(self, run: RunRecord, has_metric: bool | None) -> None:
         """A run is final."""
@@ -316,7 +317,13 @@ class Controller:
         return Ending([run.id for run in held], killed, [one for one in run_ids if one not in touched])
 
     def _after_ending(self, killed: Sequence[int], held: Sequence[RunRecord]) -> None:
-        self._broker.wake((run.id, run.nonce, run.want) for run in held)
+        answers = self._broker.answers()
+        answers.wake((run.id, run.nonce, run.want) for run in held)
+        try:
+            answers.send()
+        except redis.RedisError as error:
+            # The reaper says it again every second.
+            _log.warning("%d runs were not told to end: %s", len(held), error)
         for run_id in killed:
             for learning in self._learning.values():
                 learning.pending.pop(run_id, None)
@@ -385,7 +392,10 @@ class Controller:
 
 
 def _learning(sampling: Sampling | None) -> _Learning | None:
-    return _Learning(sampling) if sampling is not None and sampling.adaptive else None
+    if sampling is None or not sampling.adaptive:
+        return None
+    warm_up()
+    return _Learning(sampling)
 
 
 def _progress(search_id: int, plan: Plan, queue_name: str, *, adaptive: bool) -> SearchProgress:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 from augury.spec import SearchSpec, Value, ValueSpec, number_of_runs, text_of
@@ -19,6 +21,13 @@ def space_of(spec: SearchSpec) -> Space:
         else:
             parameters.append(Range(name, parameter.min, parameter.max, parameter.scaling, parameter.type))
     return Space(parameters)
+
+
+def warm_up() -> None:
+    """Load the model of the bayesian sampler in the background: it takes half a second, once."""
+    threading.Thread(
+        target=import_module, args=("augury_samplers.model",), name="warm-up", daemon=True
+    ).start()
 
 
 class Sampling:

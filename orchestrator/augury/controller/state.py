@@ -122,9 +122,10 @@ class Exhausted:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An attempt holds a run now."""
+    """An attempt holds a run now, under this token."""
 
     run_id: int
+    token: int
 
 
 @dataclass(frozen=True, slots=True)

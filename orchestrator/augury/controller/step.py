@@ -77,7 +77,7 @@ def _(event: SearchOpened, state: State) -> _Touched:
 @_apply.register
 def _(event: RunsCreated, state: State) -> _Touched:
     search = state.searches.get(event.search_id)
-    if search is None:
+    if search is None or not search.asking:
         return [], set()
     search.asking = False
     for run_id, token in event.runs:
@@ -100,7 +100,8 @@ def _(event: Exhausted, state: State) -> _Touched:
 @_apply.register
 def _(event: Claimed, state: State) -> _Touched:
     search = _search_of(state, event.run_id)
-    if search is None or event.run_id in search.held:
+    # A claim under an older token was lost again since: its run is queued once more.
+    if search is None or event.run_id in search.held or search.tokens[event.run_id] != event.token:
         return [], set()
     _forget(state, search, event.run_id)
     search.held.add(event.run_id)
@@ -137,9 +138,10 @@ def _(event: Requeued, state: State) -> _Touched:
 @_apply.register
 def _(event: TokensRenewed, state: State) -> _Touched:
     touched: dict[int, None] = {}
-    for run_id, token in event.tokens.items():
+    # Each goes in front, so the last comes first: they ring again in their order.
+    for run_id, token in sorted(event.tokens.items(), reverse=True):
         search = _search_of(state, run_id)
-        if search is None or run_id not in search.rung:
+        if search is None or run_id not in search.rung or search.tokens[run_id] >= token:
             continue
         _forget(state, search, run_id)
         search.tokens[run_id] = token
@@ -160,7 +162,7 @@ def _(event: Wanted, state: State) -> _Touched:
 @_apply.register
 def _(event: Resumed, state: State) -> _Touched:
     search = state.searches.get(event.search_id)
-    if search is not None:
+    if search is not None and search.paused:
         search.paused = False
         search.without_metric = 0
     return [event.search_id], set()

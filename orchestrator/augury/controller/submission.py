@@ -12,7 +12,8 @@ from typing import Any
 from augury.controller.sampling import Sampling
 from augury.errors import UsageError
 from augury.grammar import template
-from augury.spec import AGGREGATIONS, GOALS, SearchSpec, number_of_runs
+from augury.grammar.parameters import check_parameters
+from augury.spec import AGGREGATIONS, GOALS, SearchSpec, ValueSpec, number_of_runs
 from augury.store.records import Assignment
 
 _SEED_BITS = 31
@@ -43,9 +44,12 @@ def plan(spec: SearchSpec) -> Plan:
     _check(spec)
     total = number_of_runs(spec)
     spec = replace(spec, num_runs=total)
-    notices = list(template.check(spec.command, list(spec.space)))
+    notices = [
+        *template.check(spec.command, list(spec.space)),
+        *template.check_values(spec.command, spec.space),
+    ]
     if spec.kind == "run":
-        return Plan(spec, 1, [Assignment({}, {})], None, None, notices)
+        return Plan(spec, 1, [_only_assignment(spec)], None, None, notices)
     if spec.seed is None:
         spec = replace(spec, seed=random.SystemRandom().getrandbits(_SEED_BITS))
     sampling = _sampling(spec)
@@ -63,6 +67,13 @@ def plan(spec: SearchSpec) -> Plan:
     return Plan(spec, total, assignments, memo, sampling, notices)
 
 
+def _only_assignment(spec: SearchSpec) -> Assignment:
+    """Return the values of a single run: each parameter has one."""
+    given = {name: one for name, one in spec.space.items() if isinstance(one, ValueSpec)}
+    values = {name: parameter.values[0] for name, parameter in given.items()}
+    return Assignment(values, {name: parameter.texts[0] for name, parameter in given.items()})
+
+
 def _sampling(spec: SearchSpec) -> Sampling:
     try:
         sampling = Sampling(spec)
@@ -73,6 +84,9 @@ def _sampling(spec: SearchSpec) -> Sampling:
 
 
 def _check(spec: SearchSpec) -> None:
+    if spec.kind not in ("run", "grid", "random", "bayesian"):
+        raise UsageError(f"unknown kind of search '{spec.kind}': use grid, random or bayesian")
+    check_parameters(spec.kind, spec.space)
     _check_word("--metric-agg", spec.metric_agg, AGGREGATIONS)
     _check_word("--goal", spec.goal, GOALS)
     if spec.num_runs is not None and spec.num_runs < 1:
@@ -83,10 +97,6 @@ def _check(spec: SearchSpec) -> None:
         for option, value in (("--parallel-runs", spec.parallel_runs), ("--metric", spec.metric)):
             if value is None:
                 raise UsageError(f"a bayesian search needs {option}")
-    if spec.kind not in ("run", "grid", "random", "bayesian"):
-        raise UsageError(f"unknown kind of search '{spec.kind}': use grid, random or bayesian")
-    if spec.kind != "run" and not spec.space:
-        raise UsageError(f"a {spec.kind} search needs at least one --param")
 
 
 def _check_word(option: str, word: str, allowed: Sequence[str]) -> None:

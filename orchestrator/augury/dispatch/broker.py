@@ -6,26 +6,16 @@ Nothing here is the truth: all of it can be written again from the store.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import redis
 
+from augury.dispatch.answers import Answers
 from augury_workers import protocol
 from augury_workers.protocol import Keys, Secret
 
 Fields = Mapping[bytes, bytes]
-
-
-class AttemptState(NamedTuple):
-    """What the hash of an open attempt has to say."""
-
-    run_id: int
-    token: int
-    nonce: str
-    want: str
-    ack: int
-    gen: str
 
 
 class Beat(NamedTuple):
@@ -49,7 +39,6 @@ class Broker:
         self._keys = keys
         self._secret = secret
         self._epoch = epoch
-        self._grant = self._redis.register_script(protocol.GRANT)
 
     def close(self) -> None:
         """Close all connections."""
@@ -75,40 +64,15 @@ class Broker:
             return [entry for batch in next(iter(streams.values())) for entry in batch]
         return streams[0][1]
 
-    def drop_reports(self, ids: Sequence[bytes]) -> None:
-        """Remove reports that are committed."""
-        self._redis.xdel(self._keys.reports, *ids)
-
     def pending_reports(self) -> int:
         """Return how many reports wait to be taken in."""
         return int(self._redis.xlen(self._keys.reports))
 
     # --- attempts ---
 
-    def grant(self, state: AttemptState, order: Mapping[str, Any]) -> None:
-        """Give an attempt its signed order; refused by Redis when another server leads."""
-        entry = protocol.seal_order(order, self._secret)
-        self._grant(
-            keys=[self._keys.leader, self._keys.attempt(state.run_id), self._keys.box(state.nonce)],
-            args=[self._epoch, state.token, state.nonce, state.want, state.ack, state.gen, entry],
-        )
-
-    def deny(self, nonce: str, reason: str) -> None:
-        """Refuse a claim."""
-        entry = protocol.deny_entry("version" if reason == "version" else "superseded")
-        with self._redis.pipeline(transaction=False) as pipe:
-            pipe.rpush(self._keys.box(nonce), entry)
-            pipe.expire(self._keys.box(nonce), protocol.BOX_EXPIRE_SECONDS)
-            pipe.execute()
-
-    def acknowledge(self, acks: Iterable[tuple[int, int]], ended: Iterable[int]) -> None:
-        """Tell attempts (run id, last report taken in); let the hashes of ended runs expire."""
-        with self._redis.pipeline(transaction=False) as pipe:
-            for run_id, ack in acks:
-                pipe.hset(self._keys.attempt(run_id), "ack", str(ack))
-            for run_id in ended:
-                pipe.expire(self._keys.attempt(run_id), protocol.ATTEMPT_EXPIRE_SECONDS)
-            pipe.execute()
+    def answers(self) -> Answers:
+        """Return a collection of things to say in one round trip."""
+        return Answers(self._redis.pipeline(transaction=False), self._keys, self._secret, self._epoch)
 
     def beats(self, run_ids: Sequence[int]) -> list[Beat | None]:
         """Return what the hashes of open attempts say; None where one is missing."""
@@ -122,31 +86,6 @@ class Broker:
             else None
             for row in rows
         ]
-
-    def write_attempts(self, states: Sequence[AttemptState]) -> None:
-        """Write the hashes of open attempts anew."""
-        with self._redis.pipeline(transaction=False) as pipe:
-            for state in states:
-                key = self._keys.attempt(state.run_id)
-                fields: dict[Any, Any] = {
-                    "token": str(state.token),
-                    "nonce": state.nonce,
-                    "want": state.want,
-                    "ack": str(state.ack),
-                    "gen": state.gen,
-                }
-                pipe.hset(key, mapping=fields)
-                pipe.persist(key)
-            pipe.execute()
-
-    def wake(self, runs: Iterable[tuple[int, str, str]]) -> None:
-        """Tell attempts (run id, nonce, want) that they shall stop or be killed."""
-        with self._redis.pipeline(transaction=False) as pipe:
-            for run_id, nonce, want in runs:
-                pipe.hset(self._keys.attempt(run_id), "want", want)
-                pipe.rpush(self._keys.box(nonce), protocol.wake_entry())
-                pipe.expire(self._keys.box(nonce), protocol.BOX_EXPIRE_SECONDS)
-            pipe.execute()
 
     def reap(self, run_id: int, beat: int, token: int) -> bool:
         """Take a silent attempt's run away, unless it has spoken since `beat` was read."""

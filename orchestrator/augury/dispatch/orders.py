@@ -33,6 +33,7 @@ def build(instance: str, search: SearchRecord, run: RunRecord, environments: Pat
         "queue": search.queue,
         "cwd": spec.cwd,
         "env": {"file": file, "set": dict(spec.env)},
+        "umask": spec.umask,
         "params": _parameters(run),
         "param_env": template.environment_of(assignment.texts),
         "metric_regex": [list(pair) for pair in spec.metric_regex],

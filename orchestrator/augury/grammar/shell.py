@@ -23,9 +23,11 @@ from augury.grammar.words import Words
 
 MAX_DEPTH = 50
 """Quotes and parentheses nested deeper than this are refused."""
+MAX_PLACEHOLDERS = 1000
+"""A longer line would take seconds to read."""
 
 _NAME = re.compile(r"[A-Za-z_](?:[A-Za-z0-9_]|\\\n)*")
-_REDIRECTION = re.compile(r"&>>?|[<>]+[&|]?")
+_REDIRECTION = re.compile(r"&>>?|[<>]{1,3}[&|]?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,13 @@ def scan(line: str, names: tuple[str, ...]) -> Scan:
     """Find the placeholders of `names` in `line` and where each stands.
 
     Raises:
-        UsageError: the line nests deeper than `MAX_DEPTH`.
+        UsageError: the line nests deeper than `MAX_DEPTH` or holds more than `MAX_PLACEHOLDERS`.
     """
     found = {match.start(): match for match in placeholder_pattern(names).finditer(line)}
+    if len(found) > MAX_PLACEHOLDERS:
+        raise UsageError(
+            f"the shell line holds more than {MAX_PLACEHOLDERS} placeholders: move it into a script"
+        )
     scanner = _Scanner(line, found)
     scanner.commands(closer="")
     return Scan(tuple(scanner.slots), None if scanner.doubt else scanner.unclosed)

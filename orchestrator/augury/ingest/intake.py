@@ -40,7 +40,7 @@ class Outcome:
 
     granted: list[tuple[RunRecord, SearchRecord, int]] = field(default_factory=list)
     """Runs to send the order of, with their search and the last report taken in."""
-    claimed: list[int] = field(default_factory=list)
+    claimed: list[RunRecord] = field(default_factory=list)
     denied: list[tuple[str, str]] = field(default_factory=list)
     """Pairs (nonce, reason)."""
     acks: dict[int, int] = field(default_factory=dict)
@@ -101,7 +101,7 @@ class Intake:
             return
         run = runs.claim(self._connection, self._now, claim.run_id, claim.token, claim.nonce, claim.worker)
         if run is not None:
-            self._outcome.claimed.append(run.id)
+            self._outcome.claimed.append(run)
             self._outcome.attempts[run.id] = OpenAttempt(run)
             self._grant(run, 0)
             return

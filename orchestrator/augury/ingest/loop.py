@@ -10,14 +10,15 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import redis
 
 from augury.controller.loop import Controller
 from augury.dispatch import orders
-from augury.dispatch.broker import AttemptState, Broker
+from augury.dispatch.answers import Answers, AttemptState
+from augury.dispatch.broker import Broker, Fields
 from augury.ingest.intake import Intake, OpenAttempt, Outcome
 from augury.ingest.messages import Hello, Message, parse
 from augury.logs import LogFiles
@@ -87,76 +88,73 @@ class Ingest:
                 intake.lose(run, reason)
                 return outcome
 
-            self._answer(self._store.writer.call(work))
+            answers = self._broker.answers()
+            self._answer(self._store.writer.call(work), answers)
+            answers.send()
 
     def _loop(self) -> None:
         while not self._stopping.is_set():
             try:
                 entries = self._broker.read_reports(_READ_AT_MOST, _BLOCK_MS)
-                if not entries:
-                    continue
-                messages = [message for _, fields in entries if (message := parse(fields)) is not None]
-                self._take(messages)
-                self._broker.drop_reports([entry_id for entry_id, _ in entries])
+                if entries:
+                    self._take(entries)
             except redis.RedisError as error:
                 _log.warning("the broker does not answer: %s", error)
                 self._stopping.wait(0.5)
 
-    def _take(self, messages: Sequence[Message]) -> None:
+    def _take(self, entries: Sequence[tuple[bytes, Fields]]) -> None:
+        messages = [message for _, fields in entries if (message := parse(fields)) is not None]
         for message in messages:
             if isinstance(message, Hello):
                 self._on_hello(message)
         ordered = [message for message in messages if not isinstance(message, Hello)]
-        if not ordered:
-            return
+        answers = self._broker.answers()
         with self._lock:
-            try:
-                self._commit(ordered)
-            except redis.RedisError:
-                raise
-            except Exception:  # noqa: BLE001 - one bad report must not stop the others
-                _log.exception("a batch of reports failed; taking them one by one")
-                for message in ordered:
-                    self._commit_alone(message)
+            for outcome in self._outcomes(ordered):
+                self._answer(outcome, answers)
+        # Committed, so not to be read again; what is lost on the way is asked for or mended later.
+        answers.drop_reports([entry_id for entry_id, _ in entries])
+        answers.send()
 
-    def _commit(self, messages: Sequence[Message]) -> None:
-        intake = Intake(self._attempts, self._requests, self._logs, time.time())
-        self._answer(self._store.writer.call(lambda connection: intake(connection, messages)))
-
-    def _commit_alone(self, message: Message) -> None:
+    def _outcomes(self, messages: Sequence[Message]) -> Iterator[Outcome]:
+        if not messages:
+            return
         try:
-            self._commit([message])
-        except redis.RedisError:
-            raise
-        except Exception:  # noqa: BLE001 - it cannot be taken in, now or later
-            _log.exception("a report was dropped: %r", message)
+            yield self._commit(messages)
+        except Exception:  # noqa: BLE001 - one bad report must not stop the others
+            _log.exception("a batch of reports failed; taking them one by one")
+            for message in messages:
+                try:
+                    yield self._commit([message])
+                except Exception:  # noqa: BLE001 - it cannot be taken in, now or later
+                    _log.exception("a report was dropped: %r", message)
 
-    def _answer(self, outcome: Outcome) -> None:
-        """Tell the workers and the controller what is committed."""
+    def _commit(self, messages: Sequence[Message]) -> Outcome:
+        intake = Intake(self._attempts, self._requests, self._logs, time.time())
+        return self._store.writer.call(lambda connection: intake(connection, messages))
+
+    def _answer(self, outcome: Outcome, answers: Answers) -> None:
+        """Tell what is committed: the controller at once, the workers with `answers`."""
         for run_id, attempt in outcome.attempts.items():
             if attempt is None:
                 self._attempts.pop(run_id, None)
             else:
                 self._attempts[run_id] = attempt
-        for run, search, ack in outcome.granted:
-            order = orders.build(self._instance, search, run, self._environments)
-            state = AttemptState(run.id, run.token, run.nonce, run.want, ack, self.new_generation())
-            self._broker.grant(state, order)
-        for nonce, reason in outcome.denied:
-            self._broker.deny(nonce, reason)
-        for run_id in outcome.claimed:
-            self._controller.run_claimed(run_id)
+        for run in outcome.claimed:
+            self._controller.run_claimed(run)
         for run, has_metric in outcome.ended:
             self._controller.run_ended(run, has_metric)
         for run in outcome.requeued:
             self._controller.run_requeued(run)
-        ended = [run.id for run, _ in outcome.ended]
-        if outcome.acks or ended:
-            self._broker.acknowledge(outcome.acks.items(), ended)
-        rewritten = [self._state(run_id) for run_id in outcome.skipped if run_id in self._attempts]
-        lost = [AttemptState(run.id, run.token, "", "", 0, "") for run in outcome.requeued]
-        if rewritten or lost:
-            self._broker.write_attempts([*rewritten, *lost])
+        for run, search, ack in outcome.granted:
+            order = orders.build(self._instance, search, run, self._environments)
+            state = AttemptState(run.id, run.token, run.nonce, run.want, ack, self.new_generation())
+            answers.grant(state, order)
+        for nonce, reason in outcome.denied:
+            answers.deny(nonce, reason)
+        answers.acknowledge(outcome.acks.items(), [run.id for run, _ in outcome.ended])
+        answers.write_attempts(self._state(run_id) for run_id in outcome.skipped if run_id in self._attempts)
+        answers.write_attempts(AttemptState(run.id, run.token, "", "", 0, "") for run in outcome.requeued)
         if outcome.told:
             self._on_told(outcome.told)
 

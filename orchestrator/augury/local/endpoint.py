@@ -43,6 +43,8 @@ KEEPERS_TRIED = 3
 #: Limits of one small request, in seconds.
 PING_SECONDS, SHUTDOWN_SECONDS = 2.0, 10.0
 
+_NOT_RUNNING = "no local instance is running: `augury up` starts one"
+
 _POLL = 0.01
 _PARTS = ("server", "worker", "valkey")
 
@@ -86,7 +88,7 @@ def connect(start: bool = True, notify: Notify | None = None, verify: bool = Fal
     its first request finds nobody. Safe to call from many processes at once.
 
     Args:
-        start: False raises instead of starting anything.
+        start: False never starts an instance, but waits for one whose server is just being started again.
         notify: called with one line for people when the start takes longer than half a second.
         verify: ask the server for its status, and see to it that it answers.
 
@@ -99,13 +101,12 @@ def connect(start: bool = True, notify: Notify | None = None, verify: bool = Fal
     mine = endpoint is not None and endpoint.version == own_version()
     if endpoint is not None and mine and (not verify or answers(endpoint)):
         return endpoint
-    if start:
-        return _Start(home, notify).wait()
-    if endpoint is None:
-        raise UnavailableError("no local instance is running: `augury up` starts one")
-    if not mine:
-        raise RefusedError(_other_version(endpoint) + " `augury up` replaces it when it is idle.")
-    raise UnavailableError("the local instance does not answer: `augury doctor` looks for the reason")
+    if not start:
+        if endpoint is not None and not mine:
+            raise RefusedError(_other_version(endpoint) + " `augury up` replaces it when it is idle.")
+        if endpoint is None and not keeper_is_alive(home):
+            raise UnavailableError(_NOT_RUNNING)
+    return _Wait(home, notify, start).until_it_answers()
 
 
 def up(notify: Notify | None = None) -> Endpoint:
@@ -139,9 +140,7 @@ def down(force: bool = False, notify: Notify | None = None) -> bool:
                 "the local instance does not answer: `augury down --force` ends it with all its runs"
             )
         _signal(home, "keeper", signal.SIGTERM)
-    deadline = time.monotonic() + END_SECONDS
-    while _living(home) and time.monotonic() < deadline:
-        time.sleep(_POLL)
+    _wait_for_end(home, endpoint, force)
     if force:
         _kill_all(home)
     if left := _living(home):
@@ -181,18 +180,19 @@ def request(
         connection.close()
 
 
-class _Start:
+class _Wait:
     """One command's wait for an instance that answers."""
 
-    def __init__(self, home: Path, notify: Notify | None) -> None:
+    def __init__(self, home: Path, notify: Notify | None, may_start: bool) -> None:
         self._home = Home(home)
+        self._may_start = may_start
         self._notify = notify
         self._began = time.monotonic()
         self._keepers = 0
         self._asked_to_end: set[int] = set()
 
-    def wait(self) -> Endpoint:
-        """Start what is missing until the server answers."""
+    def until_it_answers(self) -> Endpoint:
+        """Return the server's endpoint once it answers, starting a keeper where there is none."""
         while True:
             endpoint = current(self._home.path)
             if endpoint is None or endpoint.pid in self._asked_to_end:
@@ -210,6 +210,8 @@ class _Start:
         if keeper_is_alive(self._home.path):
             self._give_up_if_hopeless()
             return
+        if not self._may_start:
+            raise UnavailableError(_NOT_RUNNING)
         self._keepers += 1
         if self._keepers > KEEPERS_TRIED:
             raise UnavailableError(f"the local instance ends as soon as it starts. {last_words(self._home)}")
@@ -270,6 +272,17 @@ def _wait_for_listener(home: Home) -> Endpoint | None:
             return None
         time.sleep(_POLL)
     return endpoint
+
+
+def _wait_for_end(home: Home, asked: Endpoint | None, force: bool) -> None:
+    """Wait until nothing lives. A server that fell over while ending is started again: ask that one too."""
+    deadline = time.monotonic() + END_SECONDS
+    while _living(home) and time.monotonic() < deadline:
+        endpoint = current(home.path)
+        if endpoint is not None and (asked is None or endpoint.pid != asked.pid):
+            _shut_down(endpoint, force)
+            asked = endpoint
+        time.sleep(_POLL)
 
 
 def _other_version(endpoint: Endpoint) -> str:

@@ -118,12 +118,10 @@ class Keeper:
         """Start or adopt the parts and look after them until the instance ends."""
         if not self._bring_broker_up():
             return self._end("the broker does not start", 1)
-        while True:
+        while not self._asked_to_end:
             for life in self._lives:
                 if self._told(life, life.check(time.monotonic())) == "ended":
                     return self._end(f"{life.part.name} ended the instance", 0)
-            if self._asked_to_end:
-                return self._end("asked to end", 0)
             if time.monotonic() >= self._next_tick:
                 self._next_tick = time.monotonic() + TICK
                 if not locks.is_same_file(self._lock, self._home.lock("keeper")):
@@ -131,6 +129,7 @@ class Keeper:
                 self._look_for_socket()
                 self._write_report()
             self._sleep()
+        return self._end("asked to end", 0)
 
     def _bring_broker_up(self) -> bool:
         """Start the broker and wait until it answers; False when it fails again and again.

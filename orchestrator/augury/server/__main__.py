@@ -6,10 +6,13 @@ import argparse
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -23,6 +26,7 @@ from augury.server.service import Service
 
 IDLE_SECONDS = 1800.0
 _LOOK_SECONDS = 1.0
+_log = logging.getLogger(__name__)
 
 
 class _Server(uvicorn.Server):
@@ -39,14 +43,33 @@ class _Server(uvicorn.Server):
             write_instance(self._service, self._url)
             threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """End politely on SIGTERM and SIGINT; uvicorn's own way would raise them again afterwards."""
+        previous = {
+            number: signal.signal(number, lambda *_: self.end()) for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def end(self) -> None:
+        """Ask the process to end."""
+        self.should_exit = True
+
     def _watch(self) -> None:
         """End when idle; bring the keeper back when it was killed."""
         home = self._service.settings.home
         while not self.should_exit:
-            if self._service.idle_seconds() > IDLE_SECONDS:
-                self.should_exit = True
-            if not keeper_is_alive(home):
-                ensure_keeper(home)
+            try:
+                if self._service.idle_seconds() > IDLE_SECONDS:
+                    self.end()
+                elif not keeper_is_alive(home):
+                    ensure_keeper(home, wait=0)
+            except Exception:  # noqa: BLE001 - the thread must live on; it looks again in a second
+                _log.exception("a look at the instance failed")
             time.sleep(_LOOK_SECONDS)
 
 
@@ -75,6 +98,8 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     os.umask(0o077)
+    # Before numpy is loaded: on matrices this small a second BLAS thread only costs.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         service = Service(settings.read(arguments.home, local=arguments.local))
     except AuguryError as error:
@@ -84,18 +109,15 @@ def main() -> int:
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.bind((service.settings.host, service.settings.port))
     url = f"http://{service.settings.host}:{listening.getsockname()[1]}"
-    server: _Server
-
-    def end() -> None:
-        server.should_exit = True
-
-    config = uvicorn.Config(
-        build(service, end), log_level="warning", access_log=False, timeout_graceful_shutdown=2
-    )
+    app = build(service)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
     server = _Server(config, service, url)
+    app.state.end = server.end
     try:
         server.run(sockets=[listening])
     finally:
+        # No file is how everybody learns that this end was wanted.
+        (service.settings.home / "instance.json").unlink(missing_ok=True)
         service.stop()
     return 0
 

@@ -19,13 +19,12 @@ from augury.server.service import Service
 _LOOPBACK_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 
 
-def build(service: Service, end: Callable[[], None]) -> FastAPI:
-    """Return the application; `end` asks the process to end."""
+def build(service: Service) -> FastAPI:
+    """Return the application; who runs it sets `state.end`, which asks the process to end."""
     app = FastAPI(
         title="Augury", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json"
     )
     app.state.service = service
-    app.state.end = end
     for router in (instance.router, searches.router, runs.router):
         app.include_router(router, prefix="/api/v1")
 

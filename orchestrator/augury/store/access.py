@@ -11,7 +11,7 @@ from augury.store.schema import machine_types, tokens
 
 
 def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
+    return hashlib.sha256(token.encode(errors="surrogatepass")).digest()
 
 
 def create_token(connection: Connection, now: float, name: str) -> str:

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection as Connection
-from sqlalchemy import Engine, create_engine, event, func, insert, inspect, select, text, update
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select, text, update
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import NullPool, QueuePool
 
-from augury.errors import RefusedError, UnavailableError
+from augury.errors import AuguryError, RefusedError, UnavailableError, UsageError
 from augury.store import schema
 from augury.store.writer import Writer
 
+__all__ = ["Connection", "Store", "upgrade"]
+
+_SQLITE = "sqlite:///"
+_LOCK_SECONDS = 30
+_READERS = {"pool_size": 8, "max_overflow": 32}
 _POSTGRES_ARGS = {
     "connect_timeout": 5,
     "keepalives": 1,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
     "application_name": "augury",
 }
+# A server that is frozen within a transaction would keep the next one from raising the epoch.
+_POSTGRES_WRITER = f"""
+SET lock_timeout = '{_LOCK_SECONDS}s';
+SET idle_in_transaction_session_timeout = '60s'
+"""
+_MIGRATING = 0x417567757279
+"""Key of the advisory lock under which a PostgreSQL schema is made or changed."""
+_OWN_TABLES = {"alembic_version", "instance", "searches"}
 
 
 def _sqlite_engine(path: Path, *, read_only: bool) -> Engine:
@@ -33,19 +47,18 @@ def _sqlite_engine(path: Path, *, read_only: bool) -> Engine:
     The driver's own transaction handling is switched off: a writer begins with BEGIN IMMEDIATE, so
     that it never fails in the middle for a lock.
     """
-    mode = "ro" if read_only else "rwc"
-    uri = f"file:{_quoted(path)}?mode={mode}&uri=true"
-    arguments: dict[str, Any] = {"check_same_thread": False, "timeout": 30}
-    if read_only:
-        engine = create_engine(
-            f"sqlite+pysqlite:///{uri}", connect_args=arguments, pool_size=8, max_overflow=32
+    uri = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(
+            uri, uri=True, check_same_thread=False, timeout=_LOCK_SECONDS, isolation_level=None
         )
-    else:
-        engine = create_engine(f"sqlite+pysqlite:///{uri}", connect_args=arguments, poolclass=NullPool)
+
+    pool: dict[str, Any] = {"poolclass": QueuePool, **_READERS} if read_only else {"poolclass": NullPool}
+    engine = create_engine("sqlite+pysqlite://", creator=connect, **pool)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
-        connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys = ON")
         if not read_only:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -59,9 +72,47 @@ def _sqlite_engine(path: Path, *, read_only: bool) -> Engine:
     return engine
 
 
-def _quoted(path: Path) -> str:
-    """Return a path as it must stand in a SQLite URI."""
-    return str(path.resolve()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+def _postgres_engine(url: URL, *, read_only: bool) -> Engine:
+    """Return an engine on a PostgreSQL database."""
+    url = url.set(drivername="postgresql+psycopg2")
+    if read_only:
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        return create_engine(
+            url, connect_args=_POSTGRES_ARGS, pool_pre_ping=True, execution_options=options, **_READERS
+        )
+    engine = create_engine(url, connect_args=_POSTGRES_ARGS, pool_size=1)
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(_POSTGRES_WRITER)
+        connection.commit()
+
+    return engine
+
+
+def _engines(url: str) -> tuple[Engine, Engine, str]:
+    """Return the engine that writes, the one that reads, and the address to be shown.
+
+    Raises:
+        UsageError: `url` has neither of the two forms.
+    """
+    if url.startswith(_SQLITE):
+        # Not by make_url: a path may hold a question mark.
+        path = Path(url.removeprefix(_SQLITE))
+        return _sqlite_engine(path, read_only=False), _sqlite_engine(path, read_only=True), url
+    try:
+        parsed = make_url(url)
+        known = parsed.get_backend_name() in ("postgresql", "postgres")
+    except (ArgumentError, ValueError):
+        known = False
+    if not known:
+        raise UsageError(
+            f"'{url.partition('//')[0]}' does not begin the URL of a database: "
+            "use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
+        )
+    shown = parsed.render_as_string(hide_password=True)
+    return _postgres_engine(parsed, read_only=False), _postgres_engine(parsed, read_only=True), shown
 
 
 class Store:
@@ -71,26 +122,20 @@ class Store:
         """Open the database at `url` (`sqlite:///PATH` or `postgresql://…`) and bring its schema up to date.
 
         Raises:
-            UnavailableError: the database cannot be reached.
-            RefusedError: its schema is newer than this version of Augury.
+            UsageError: `url` has neither form.
+            UnavailableError: the database cannot be opened.
+            RefusedError: its schema is newer than this version of Augury, or it is another program's.
         """
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite":
-            path = Path(parsed.database or "")
-            self._write_engine = _sqlite_engine(path, read_only=False)
-            self._read_engine = _sqlite_engine(path, read_only=True)
-        else:
-            parsed = parsed.set(drivername="postgresql+psycopg2")
-            self._write_engine = create_engine(parsed, connect_args=_POSTGRES_ARGS, pool_size=1)
-            self._read_engine = create_engine(
-                parsed, connect_args=_POSTGRES_ARGS, pool_size=8, max_overflow=32, pool_pre_ping=True
-            )
+        self._write_engine, self._read_engine, shown = _engines(url)
         try:
-            _migrate(self._write_engine)
-            self.epoch = _next_epoch(self._write_engine)
-        except OperationalError as error:
-            where = parsed.render_as_string(hide_password=True)
-            raise UnavailableError(f"the database {where} cannot be opened: {error.orig}") from error
+            self.epoch = _prepare(self._write_engine)
+        except DBAPIError as error:
+            self._dispose()
+            reason = str(error.orig).strip()
+            raise UnavailableError(f"the database {shown} cannot be opened: {reason}") from error
+        except AuguryError:
+            self._dispose()
+            raise
         self.writer = Writer(self._write_engine, self.epoch)
 
     @contextmanager
@@ -101,32 +146,55 @@ class Store:
 
     def close(self) -> None:
         """Finish what the writer has begun and close all connections."""
+        # SQLite puts its log into the file when a writing connection is the last to go.
+        self._read_engine.dispose()
         self.writer.stop()
+        self._dispose()
+
+    def _dispose(self) -> None:
         self._write_engine.dispose()
         self._read_engine.dispose()
 
 
-def _migrate(engine: Engine) -> None:
-    """Create the schema in an empty database, or apply the migrations that are missing."""
+def _prepare(engine: Engine) -> int:
+    """Bring the schema up to date and raise the epoch: now the writes of an older server are refused."""
     with engine.begin() as connection:
-        tables = set(inspect(connection).get_table_names())
-        if not tables:
-            # A test holds this equal to the sum of the migrations; it spares a new store Alembic's import.
-            schema.metadata.create_all(connection)
-            connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)"))
-            connection.execute(text("INSERT INTO alembic_version VALUES (:v)"), {"v": schema.SCHEMA})
+        if connection.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(_MIGRATING)))
+        _migrate(connection)
+        if connection.execute(select(func.count()).select_from(schema.instance)).scalar_one() == 0:
             _seed(connection)
-            return
-        if "alembic_version" not in tables:
-            raise RefusedError("the database holds tables that are not Augury's: give it one of its own")
-        version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
-        if version == schema.SCHEMA:
-            return
-        if version > schema.SCHEMA:
-            raise RefusedError(
-                f"the store has schema {version}, this version of Augury knows {schema.SCHEMA}: update Augury"
-            )
+        statement = update(schema.instance).values(epoch=schema.instance.c.epoch + 1)
+        return int(connection.execute(statement.returning(schema.instance.c.epoch)).scalar_one())
+
+
+def _migrate(connection: Connection) -> None:
+    """Create the schema in an empty database, or apply the migrations that are missing."""
+    tables = set(inspect(connection).get_table_names())
+    if not tables:
+        # A test holds this equal to the sum of the migrations; it spares a new store Alembic's import.
+        schema.metadata.create_all(connection)
+        connection.execute(text(_VERSION_TABLE))
+        connection.execute(text("INSERT INTO alembic_version VALUES (:v)"), {"v": schema.SCHEMA})
+        return
+    version: str | None = None
+    if tables >= _OWN_TABLES:
+        version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    if version is None:
+        raise RefusedError("the database holds tables that are not Augury's: give it one of its own")
+    if version > schema.SCHEMA:
+        raise RefusedError(
+            f"the store has schema {version}, this version of Augury knows {schema.SCHEMA}: update Augury"
+        )
+    if version < schema.SCHEMA:
         upgrade(connection)
+
+
+_VERSION_TABLE = """
+CREATE TABLE alembic_version (
+    version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+)
+"""
 
 
 def upgrade(connection: Connection) -> None:
@@ -145,12 +213,3 @@ def _seed(connection: Connection) -> None:
     connection.execute(
         insert(schema.counters), [{"name": name, "value": 0} for name in ("search", "run", "single")]
     )
-
-
-def _next_epoch(engine: Engine) -> int:
-    """Raise the epoch: from now on the writes of an older server are refused."""
-    with engine.begin() as connection:
-        if connection.execute(select(func.count()).select_from(schema.instance)).scalar_one() == 0:
-            _seed(connection)
-        statement = update(schema.instance).values(epoch=schema.instance.c.epoch + 1)
-        return int(connection.execute(statement.returning(schema.instance.c.epoch)).scalar_one())

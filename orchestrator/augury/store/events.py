@@ -34,6 +34,20 @@ def add(
     return int(connection.execute(_INSERT, row).scalar_one())
 
 
+def add_all(
+    connection: Connection,
+    now: float,
+    search_id: int,
+    run_ids: Sequence[int],
+    kind: str,
+    data: Mapping[str, Any],
+) -> None:
+    """Insert the same event row for each of several runs of a search."""
+    if run_ids:
+        row = {"time": now, "search_id": search_id, "kind": kind, "data": json.dumps(data)}
+        connection.execute(insert(events), [row | {"run_id": run_id} for run_id in run_ids])
+
+
 _AFTER = select(events).where(events.c.id > bindparam("after")).order_by(events.c.id).limit(bindparam("most"))
 
 

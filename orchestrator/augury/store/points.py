@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, literal, select, tuple_
 
 from augury.objective import Point, aggregate
 from augury.spec import Aggregation
-from augury.store.schema import points, runs
+from augury.store.schema import points, runs, storable
 
-_INSERT = (
-    "INSERT INTO points (run_id, token, s, i, name, idx, value, time) VALUES ({}) ON CONFLICT DO NOTHING"
+_INSERT = "INSERT INTO points (run_id, token, s, i, name, idx, value, time) {} ON CONFLICT DO NOTHING"
+_SQLITE = _INSERT.format("VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+# One array for each column: a statement for each row would be a round trip for each row.
+_POSTGRES = _INSERT.format(
+    "SELECT * FROM unnest(%s::bigint[], %s::int[], %s::int[], %s::int[], "
+    "%s::text[], %s::bigint[], %s::float8[], %s::float8[])"
 )
-_SQLITE = _INSERT.format("?, ?, ?, ?, ?, ?, ?, ?")
-_POSTGRES = _INSERT.format("%s, %s, %s, %s, %s, %s, %s, %s")
+_ROWS_AT_ONCE = 10_000
+_RUNS_AT_ONCE = 10_000
+_NAME_BYTES = 2000
+"""An entry of an index of PostgreSQL has at most 2704 bytes."""
 
 
 class PointRow(NamedTuple):
@@ -41,11 +48,24 @@ class RunPoint(NamedTuple):
     cursor: str
 
 
+@lru_cache(maxsize=4096)
+def _stored_name(name: str) -> str:
+    """Return the name of a metric as it is stored: what no database takes is replaced, the rest cut off."""
+    text = storable(name)
+    return text if len(text) * 4 <= _NAME_BYTES else text.encode()[:_NAME_BYTES].decode(errors="ignore")
+
+
 def insert_all(connection: Connection, rows: Sequence[PointRow]) -> None:
     """Insert rows, leaving out those that are there already."""
-    if rows:
-        statement = _SQLITE if connection.dialect.name == "sqlite" else _POSTGRES
-        connection.exec_driver_sql(statement, [tuple(row) for row in rows])
+    ready = [row if (name := _stored_name(row.name)) == row.name else row._replace(name=name) for row in rows]
+    for start in range(0, len(ready), _ROWS_AT_ONCE):
+        portion = ready[start : start + _ROWS_AT_ONCE]
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql(_SQLITE, [tuple(row) for row in portion])
+        else:
+            connection.exec_driver_sql(
+                _POSTGRES, tuple(list(column) for column in zip(*portion, strict=True))
+            )
 
 
 def _point(row: Row[tuple[int, float | None, float]]) -> Point:
@@ -65,7 +85,7 @@ _SERIES = (
 
 def series(connection: Connection, run_id: int, token: int, name: str) -> Iterator[Point]:
     """Yield the points of one metric of one attempt in order of arrival."""
-    for row in connection.execute(_SERIES, {"run": run_id, "of_token": token, "metric": name}):
+    for row in connection.execute(_SERIES, {"run": run_id, "of_token": token, "metric": _stored_name(name)}):
         yield _point(row)
 
 
@@ -98,26 +118,40 @@ def page(
     limit: int = 1000,
 ) -> list[RunPoint]:
     """Return points of the attempts that count, by run and order of arrival, behind cursor `after`."""
-    order = (points.c.run_id, points.c.s, points.c.i)
-    statement = (
-        select(points)
-        .join(runs, (runs.c.id == points.c.run_id) & (runs.c.token == points.c.token))
-        .order_by(*order)
-        .limit(limit)
-    )
+    statement = select(points).join(runs, (runs.c.id == points.c.run_id) & (runs.c.token == points.c.token))
+    members = select(runs.c.id).order_by(runs.c.id)
     if search_id is not None:
         statement = statement.where(runs.c.search_id == search_id)
+        members = members.where(runs.c.search_id == search_id)
     if run_id is not None:
-        statement = statement.where(points.c.run_id == run_id)
+        statement = statement.where(runs.c.id == run_id)
+        members = members.where(runs.c.id == run_id)
     if name is not None:
-        statement = statement.where(points.c.name == name)
+        statement = statement.where(points.c.name == _stored_name(name))
+    found: list[RunPoint] = []
+    run = 0
     if after:
         run, s, i = (int(part) for part in after.split("."))
-        later = (points.c.run_id > run) | (
-            (points.c.run_id == run) & ((points.c.s > s) | ((points.c.s == s) & (points.c.i > i)))
-        )
-        statement = statement.where(later)
+        rest = (points.c.run_id == run) & (tuple_(points.c.s, points.c.i) > tuple_(literal(s), literal(i)))
+        found = _read(connection, statement, rest, limit)
+    # A few runs at a time, more where they have few points: sorting all of a search for each page is slow.
+    at_once = 1
+    while len(found) < limit:
+        following = members.where(runs.c.id > run).limit(at_once)
+        ids = list(connection.execute(following).scalars())
+        if not ids:
+            break
+        found += _read(connection, statement, points.c.run_id.in_(ids), limit - len(found))
+        run = ids[-1]
+        at_once = min(2 * at_once, _RUNS_AT_ONCE)
+    return found
+
+
+def _read(
+    connection: Connection, statement: Select[Any], where: ColumnElement[bool], limit: int
+) -> list[RunPoint]:
+    ordered = statement.where(where).order_by(points.c.run_id, points.c.s, points.c.i).limit(limit)
     return [
         RunPoint(row.run_id, row.name, _point(row), f"{row.run_id}.{row.s}.{row.i}")
-        for row in connection.execute(statement)
+        for row in connection.execute(ordered)
     ]

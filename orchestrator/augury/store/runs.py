@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Sequence
+from itertools import groupby, islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from augury.run import FINAL_STATES, HELD_STATES, MAX_LOST_ATTEMPTS, OPEN_STATES, Ended, Want
+from augury.run import FINAL_STATES, HELD_STATES, MAX_LOST_ATTEMPTS, OPEN_STATES, WEAKER, Ended, Want
 from augury.store import events
 from augury.store.records import AttemptRecord, RunRecord
 from augury.store.schema import attempts, runs, searches
 
+_PORTION = 10_000
 _BY_ID = select(runs).where(runs.c.id == bindparam("id"))
 _CLAIM = (
     update(runs)
@@ -50,6 +51,7 @@ _FINISH = (
         landed=bindparam("event"),
         ended_at=bindparam("now"),
     )
+    .returning(runs)
 )
 _ATTEMPT = update(attempts).where(
     attempts.c.run_id == bindparam("run"), attempts.c.token == bindparam("of_token")
@@ -136,7 +138,8 @@ def finish(
         "event": landed,
         "now": now,
     }
-    if connection.execute(_FINISH, key | columns).rowcount == 0:
+    row = connection.execute(_FINISH, key | columns).first()
+    if row is None:
         events.remove(connection, landed)
         return None
     attempt = {
@@ -151,16 +154,7 @@ def finish(
         "lost_bytes": output.dropped,
     }
     connection.execute(_FINISH_ATTEMPT, attempt)
-    return replace(
-        run,
-        state=ended.state,
-        cause=ended.cause,
-        exit_code=ended.exit_code,
-        detail=ended.detail or None,
-        objective=objective,
-        landed=landed,
-        ended_at=now,
-    )
+    return RunRecord.of(row)
 
 
 def lose(connection: Connection, now: float, run: RunRecord, reason: str) -> RunRecord | None:
@@ -169,11 +163,14 @@ def lose(connection: Connection, now: float, run: RunRecord, reason: str) -> Run
     A run that shall stop or be killed is `killed` instead. Returns the run as it is now, or None
     when that attempt did not hold it any more.
     """
-    key = {"run": run.id, "of_token": run.token, "by_nonce": run.nonce}
-    columns: dict[str, Any] = {"token": run.token + 1, "nonce": "", "lost": run.lost + 1, "worker": None}
-    if run.want:
+    current = get(connection, run.id)
+    # The record at hand may be older than a wish: what becomes of the run is decided by its row.
+    if current is None or (current.token, current.nonce) != (run.token, run.nonce):
+        return None
+    columns: dict[str, Any] = {"token": run.token + 1, "nonce": "", "lost": current.lost + 1, "worker": None}
+    if current.want:
         columns |= {"state": "killed", "cause": "killed"}
-    elif run.lost >= MAX_LOST_ATTEMPTS:
+    elif current.lost >= MAX_LOST_ATTEMPTS:
         columns |= {"state": "interrupted", "cause": "lost", "detail": reason}
     else:
         columns |= {"state": "queued", "started_at": None}
@@ -183,6 +180,7 @@ def lose(connection: Connection, now: float, run: RunRecord, reason: str) -> Run
     )
     if state in FINAL_STATES:
         columns |= {"landed": event, "ended_at": now}
+    key = {"run": run.id, "of_token": run.token, "by_nonce": run.nonce}
     row = connection.execute(update(runs).where(*_HELD).values(columns).returning(runs), key).first()
     if row is None:
         events.remove(connection, event)
@@ -192,16 +190,21 @@ def lose(connection: Connection, now: float, run: RunRecord, reason: str) -> Run
     return RunRecord.of(row)
 
 
+def _portions(run_ids: Collection[int]) -> Iterator[list[int]]:
+    """Split ids into as many as a statement takes (SQLite: 32766 parameters)."""
+    rest = iter(run_ids)
+    while portion := list(islice(rest, _PORTION)):
+        yield portion
+
+
 def kill_queued(
     connection: Connection, now: float, search_id: int, run_ids: Collection[int] | None = None
 ) -> list[int]:
     """Kill the runs of a search (all, or those named) that are still queued; return their ids.
 
-    Each gets a new token, so that its doorbell is void. One event row tells of all of them.
+    Each gets a new token, so that its doorbell is void. Runs that are named get an event row each;
+    of all queued runs of a search, one row tells of as many as have consecutive ids.
     """
-    statement = update(runs).where(runs.c.search_id == search_id, runs.c.state == "queued")
-    if run_ids is not None:
-        statement = statement.where(runs.c.id.in_(run_ids))
     columns = {
         "state": "killed",
         "want": "kill",
@@ -209,36 +212,50 @@ def kill_queued(
         "token": runs.c.token + 1,
         "ended_at": now,
     }
-    killed = sorted(connection.execute(statement.values(columns).returning(runs.c.id)).scalars())
-    if killed:
-        data = {"state": "killed", "first": killed[0], "count": len(killed)}
-        events.add(connection, now, search_id, None, "runs", data)
+    statement = (
+        update(runs)
+        .where(runs.c.search_id == search_id, runs.c.state == "queued")
+        .values(columns)
+        .returning(runs.c.id)
+    )
+    if run_ids is None:
+        killed = sorted(connection.execute(statement).scalars())
+        for _, stretch in groupby(enumerate(killed), lambda pair: pair[1] - pair[0]):
+            members = [run_id for _, run_id in stretch]
+            data = {"state": "killed", "first": members[0], "count": len(members)}
+            events.add(connection, now, search_id, None, "runs", data)
+        return killed
+    killed = []
+    for portion in _portions(run_ids):
+        killed += connection.execute(statement.where(runs.c.id.in_(portion))).scalars()
+    killed.sort()
+    data = {"state": "killed", "objective": None, "cause": "killed", "exit_code": None}
+    events.add_all(connection, now, search_id, killed, "run", data)
     return killed
 
 
 def raise_want(connection: Connection, run_ids: Collection[int], want: Want) -> list[RunRecord]:
     """Record that held runs shall stop or be killed (never weakening a wish); return the held ones."""
-    if not run_ids:
-        return []
-    held = runs.c.id.in_(run_ids) & runs.c.state.in_(HELD_STATES)
-    statement = update(runs).where(held)
-    if want == "stop":
-        statement = statement.where(runs.c.want == "")
-    connection.execute(statement.values(want=want))
-    return [RunRecord.of(row) for row in connection.execute(select(runs).where(held).order_by(runs.c.id))]
+    found: list[RunRecord] = []
+    for portion in _portions(run_ids):
+        held = runs.c.id.in_(portion) & runs.c.state.in_(HELD_STATES)
+        connection.execute(update(runs).where(held, runs.c.want.in_(WEAKER[want])).values(want=want))
+        found += [RunRecord.of(row) for row in connection.execute(select(runs).where(held))]
+    return sorted(found, key=lambda run: run.id)
 
 
 def renew_tokens(connection: Connection, run_ids: Collection[int]) -> dict[int, int]:
     """Raise the token of runs that are still queued, so that their old doorbells are void."""
-    if not run_ids:
-        return {}
-    statement = (
-        update(runs)
-        .where(runs.c.id.in_(run_ids), runs.c.state == "queued")
-        .values(token=runs.c.token + 1)
-        .returning(runs.c.id, runs.c.token)
-    )
-    return {row.id: row.token for row in connection.execute(statement)}
+    tokens: dict[int, int] = {}
+    for portion in _portions(run_ids):
+        statement = (
+            update(runs)
+            .where(runs.c.id.in_(portion), runs.c.state == "queued")
+            .values(token=runs.c.token + 1)
+            .returning(runs.c.id, runs.c.token)
+        )
+        tokens |= {row.id: row.token for row in connection.execute(statement)}
+    return tokens
 
 
 def get(connection: Connection, run_id: int) -> RunRecord | None:
@@ -249,8 +266,11 @@ def get(connection: Connection, run_id: int) -> RunRecord | None:
 
 def get_many(connection: Connection, run_ids: Collection[int]) -> dict[int, RunRecord]:
     """Return those of the runs that exist, by id."""
-    rows = connection.execute(select(runs).where(runs.c.id.in_(run_ids)))
-    return {row.id: RunRecord.of(row) for row in rows}
+    found: dict[int, RunRecord] = {}
+    for portion in _portions(run_ids):
+        rows = connection.execute(select(runs).where(runs.c.id.in_(portion)))
+        found |= {row.id: RunRecord.of(row) for row in rows}
+    return found
 
 
 def of_search(
@@ -273,11 +293,20 @@ def open_tokens(connection: Connection, search_id: int) -> list[tuple[int, int, 
     return [(row.id, row.token, row.state) for row in connection.execute(statement)]
 
 
+_HELD_ATTEMPTS = (
+    select(runs, attempts)
+    .join(attempts, (attempts.c.run_id == runs.c.id) & (attempts.c.token == runs.c.token))
+    .where(runs.c.state.in_(HELD_STATES))
+    .order_by(runs.c.id)
+)
+
+
 def held(connection: Connection) -> list[tuple[RunRecord, AttemptRecord]]:
-    """Return all runs that an attempt holds, with that attempt."""
-    statement = select(runs).where(runs.c.state.in_(HELD_STATES))
-    found = [RunRecord.of(row) for row in connection.execute(statement)]
-    return [(run, attempt) for run in found if (attempt := open_attempt(connection, run.id, run.token))]
+    """Return all runs that an attempt holds, with that attempt, in order of their ids."""
+    width = len(runs.columns)
+    return [
+        (RunRecord(*row[:width]), AttemptRecord(*row[width:])) for row in connection.execute(_HELD_ATTEMPTS)
+    ]
 
 
 _ATTEMPT_BY_KEY = select(attempts).where(

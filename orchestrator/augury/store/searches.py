@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from augury.run import OPEN_SEARCH_STATES, SearchState, Want
+from augury.run import OPEN_SEARCH_STATES, WEAKER, SearchState, Want
 from augury.store import events
 from augury.store.records import Assignment, RunRecord, SearchRecord
 from augury.store.schema import counters, runs, searches
@@ -143,9 +143,11 @@ def add_notice(connection: Connection, search_id: int, notice: str) -> None:
 
 def raise_want(connection: Connection, search_id: int, want: Want) -> None:
     """Record that a search shall stop or be killed; a weaker wish never replaces a stronger one."""
-    statement = update(searches).where(searches.c.id == search_id, searches.c.state.in_(OPEN_SEARCH_STATES))
-    if want == "stop":
-        statement = statement.where(searches.c.want == "")
+    statement = update(searches).where(
+        searches.c.id == search_id,
+        searches.c.state.in_(OPEN_SEARCH_STATES),
+        searches.c.want.in_(WEAKER[want]),
+    )
     connection.execute(statement.values(want=want))
 
 
@@ -163,7 +165,9 @@ def get(connection: Connection, search_id: int) -> SearchRecord:
 def open_searches(connection: Connection) -> list[SearchRecord]:
     """Return all searches that have not ended, oldest first."""
     statement = (
-        select(searches).where(searches.c.state.in_(OPEN_SEARCH_STATES)).order_by(searches.c.created_at)
+        select(searches)
+        .where(searches.c.state.in_(OPEN_SEARCH_STATES))
+        .order_by(searches.c.created_at, searches.c.id)
     )
     return [SearchRecord.of(row) for row in connection.execute(statement)]
 
@@ -171,14 +175,18 @@ def open_searches(connection: Connection) -> list[SearchRecord]:
 def listing(
     connection: Connection, *, before: int | None, limit: int, owner: str | None, label: str | None = None
 ) -> list[SearchRecord]:
-    """Return searches, newest first, with an id below `before`."""
+    """Return searches, newest first, with an id below `before`; fewer than `limit` when there are no more."""
     statement = select(searches).where(searches.c.id > 0).order_by(searches.c.id.desc()).limit(limit)
-    if before is not None:
-        statement = statement.where(searches.c.id < before)
     if owner is not None:
         statement = statement.where(searches.c.owner == owner)
-    found = [SearchRecord.of(row) for row in connection.execute(statement)]
-    return [search for search in found if label is None or label in search.spec.labels]
+    found: list[SearchRecord] = []
+    while True:
+        page = statement if before is None else statement.where(searches.c.id < before)
+        read = [SearchRecord.of(row) for row in connection.execute(page)]
+        found += [search for search in read if label is None or label in search.spec.labels]
+        if len(read) < limit or len(found) >= limit:
+            return found[:limit]
+        before = read[-1].id
 
 
 def counts(connection: Connection, search_ids: Sequence[int]) -> dict[int, dict[str, int]]:

@@ -2,44 +2,58 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.engine import RootTransaction
+from sqlalchemy.exc import DBAPIError
 
-from augury.errors import RefusedError
+from augury.errors import RefusedError, UnavailableError
+from augury.store import schema
 
 T = TypeVar("T")
 Work = Callable[[Connection], Any]
+_Item = tuple[Work, Future[Any]]
 
 _BATCH = 256
-_log = logging.getLogger(__name__)
+# On PostgreSQL the row is locked, so that no later server begins before this transaction has ended.
+_EPOCH = select(schema.instance.c.epoch).with_for_update(read=True)
 
 
 class Writer:
     """Runs closures over the store's writing connection, grouped into transactions.
 
-    When one closure of a group fails, the group is rolled back and each runs again alone: a closure
-    must therefore change nothing but the database. Every transaction checks that no later server
-    has taken over (`epoch`).
+    When one closure of a group fails, the group is rolled back and each runs again alone; when the
+    connection breaks, all run once more on a new one. A closure must therefore change nothing but the
+    database. What breaks during COMMIT is not repeated, as it may hold: all of the group are told.
+    Every transaction checks that no later server has taken over (`epoch`).
     """
 
     def __init__(self, engine: Engine, epoch: int) -> None:
         self._engine = engine
         self._epoch = epoch
         self._connection: Connection | None = None
-        self._queue: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._stopping = False
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
         self._thread.start()
 
     def submit(self, work: Callable[[Connection], T]) -> Future[T]:
-        """Queue `work`; the future has its result once it is committed."""
+        """Queue `work`; the future has its result once it is committed.
+
+        Raises:
+            UnavailableError: the store is closed.
+        """
         future: Future[T] = Future()
-        self._queue.put((work, future))
+        with self._lock:
+            if self._stopping:
+                raise UnavailableError("the store is closed")
+            self._queue.put((work, future))
         return future
 
     def call(self, work: Callable[[Connection], T]) -> T:
@@ -47,55 +61,60 @@ class Writer:
         return self.submit(work).result()
 
     def stop(self) -> None:
-        """Commit what is queued and end the thread."""
-        self._queue.put(None)
+        """Commit what is queued and end the thread; nothing is taken any more."""
+        with self._lock:
+            self._stopping = True
+            self._queue.put(None)
         self._thread.join()
 
     def _loop(self) -> None:
-        more = True
-        while more:
-            item = self._queue.get()
-            if item is None:
-                break
+        item = self._queue.get()
+        while item is not None:
             group = [item]
-            while len(group) < _BATCH:
-                try:
-                    item = self._queue.get_nowait()
-                except queue.Empty:
-                    break
+            while len(group) < _BATCH and not self._queue.empty():
+                item = self._queue.get()
                 if item is None:
-                    more = False
                     break
                 group.append(item)
-            self._run(group)
+            # A cancelled one is left out; from here on none can be cancelled.
+            self._run([one for one in group if one[1].set_running_or_notify_cancel()])
+            if item is not None:
+                item = self._queue.get()
         self._disconnect()
 
-    def _run(self, group: list[tuple[Work, Future[Any]]]) -> None:
+    def _run(self, group: list[_Item], *, again: bool = True) -> None:
+        if not group:
+            return
+        step = "begin"
         try:
-            results = self._transaction([work for work, _ in group])
+            connection, transaction = self._begin()
+            step = "work"
+            results = [work(connection) for work, _ in group]
+            step = "commit"
+            transaction.commit()
         except Exception as error:  # noqa: BLE001 - handed to whoever asked, through the future
             self._disconnect()
-            if len(group) == 1:
-                group[0][1].set_exception(error)
-                return
-            for item in group:
-                self._run([item])
+            broken = isinstance(error, DBAPIError) and error.connection_invalidated
+            if broken and again and step != "commit":
+                self._run(group, again=False)
+            elif step == "work" and len(group) > 1:
+                for item in group:
+                    self._run([item])
+            else:
+                for _, future in group:
+                    future.set_exception(error)
             return
         for (_, future), result in zip(group, results, strict=True):
             future.set_result(result)
 
-    def _transaction(self, works: list[Work]) -> list[Any]:
-        connection = self._connect()
-        with connection.begin():
-            epoch = connection.exec_driver_sql("SELECT epoch FROM instance").scalar_one()
-            if epoch != self._epoch:
-                raise RefusedError("another server has taken over this store")
-            return [work(connection) for work in works]
-
-    def _connect(self) -> Connection:
+    def _begin(self) -> tuple[Connection, RootTransaction]:
+        """Begin a transaction in which no later server can take over."""
         if self._connection is None:
             self._connection = self._engine.connect()
-        return self._connection
+        transaction = self._connection.begin()
+        if self._connection.execute(_EPOCH).scalar_one() != self._epoch:
+            raise RefusedError("another server has taken over this store")
+        return self._connection, transaction
 
     def _disconnect(self) -> None:
         if self._connection is not None:

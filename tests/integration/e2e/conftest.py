@@ -43,7 +43,9 @@ class Shell:
         }
         return base | self.variables
 
-    def run(self, *words: str, timeout: float = 120, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, timeout: float = 120, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["augury", *words],
             cwd=cwd or self.folder,
@@ -56,7 +58,9 @@ class Shell:
 
     def ok(self, *words: str, timeout: float = 120) -> str:
         done = self.run(*words, timeout=timeout)
-        assert done.returncode == 0, f"augury {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, (
+            f"augury {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
         return done.stdout
 
     def json(self, *words: str) -> Any:

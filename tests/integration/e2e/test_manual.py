@@ -40,7 +40,17 @@ def stamped(shell: Shell) -> Shell:
 
 def test_the_grid_of_the_manual(stamped: Shell) -> None:
     shown = stamped.run(
-        *"hyper grid -t K80 --param rate=0.001,0.01,0.1,1 --param layers=2,3,5,10 --".split(),
+        *[
+            "hyper",
+            "grid",
+            "-t",
+            "K80",
+            "--param",
+            "rate=0.001,0.01,0.1,1",
+            "--param",
+            "layers=2,3,5,10",
+            "--",
+        ],
         "python train.py --learning_rate :rate: --num_layers :layers:",
     )
     assert shown.returncode == 0, shown.stderr
@@ -68,9 +78,28 @@ def test_the_grid_of_the_manual(stamped: Shell) -> None:
 
 def test_the_random_search_of_the_manual(stamped: Shell) -> None:
     stamped.ok(
-        *"hyper random --num-runs 10 --param rate=.001:1.0:log --param layers=2:100:linear:int".split(),
-        *"--param cell=gru,lstm,rnn -- python train.py --learning_rate :rate: --num_layers :layers:".split(),
-        *"--cell_type :cell:".split(),
+        *[
+            "hyper",
+            "random",
+            "--num-runs",
+            "10",
+            "--param",
+            "rate=.001:1.0:log",
+            "--param",
+            "layers=2:100:linear:int",
+        ],
+        *[
+            "--param",
+            "cell=gru,lstm,rnn",
+            "--",
+            "python",
+            "train.py",
+            "--learning_rate",
+            ":rate:",
+            "--num_layers",
+            ":layers:",
+        ],
+        *["--cell_type", ":cell:"],
     )
     assert stamped.run("hyper", "wait", "1").returncode == 0
     runs = stamped.search(1)["runs"]
@@ -86,9 +115,20 @@ def test_the_random_search_of_the_manual(stamped: Shell) -> None:
 
 def test_the_bayesian_search_of_the_manual(stamped: Shell) -> None:
     shown = stamped.ok(
-        *"hyper bayesian --num-runs 12 --parallel-runs 3 --metric keras/val_acc --metric-agg avg".split(),
-        *"--param rate=.001:1.0 --param layers=2:100:int".split(),
-        *"python train.py --learning_rate :rate: --num_layers :layers:".split(),
+        *[
+            "hyper",
+            "bayesian",
+            "--num-runs",
+            "12",
+            "--parallel-runs",
+            "3",
+            "--metric",
+            "keras/val_acc",
+            "--metric-agg",
+            "avg",
+        ],
+        *["--param", "rate=.001:1.0", "--param", "layers=2:100:int"],
+        *["python", "train.py", "--learning_rate", ":rate:", "--num_layers", ":layers:"],
     )
     table = [line for line in shown.splitlines() if re.match(r"\S+ +\d+ +\d+$", line)]
     assert len(table) == 3, "only the first --parallel-runs are known at submit"
@@ -116,7 +156,11 @@ def test_the_bayesian_search_of_the_manual(stamped: Shell) -> None:
 def test_a_shell_training_reports_metrics(shell: Shell) -> None:
     script = Path(__file__).parents[3] / "examples" / "train.sh"
     shell.ok(
-        *"hyper grid --metric loss --goal minimize --param rate=0.05,0.2 --".split(), "sh", str(script), "--rate", ":rate:"
+        *["hyper", "grid", "--metric", "loss", "--goal", "minimize", "--param", "rate=0.05,0.2", "--"],
+        "sh",
+        str(script),
+        "--rate",
+        ":rate:",
     )
     assert shell.run("hyper", "wait", "1").returncode == 0
     assert all(run["objective"] is not None for run in shell.search(1)["runs"])

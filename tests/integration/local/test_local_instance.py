@@ -145,6 +145,33 @@ def test_a_new_keeper_adopts_server_and_worker_and_starts_the_broker_again(home:
     wait_for(lambda: endpoint.parts_report(home)["worker"]["state"] == "adopted")
 
 
+def test_the_broker_does_not_outlive_the_keeper(home: Home) -> None:
+    connect()
+    pids = pids_of(home)
+    keeper = pid_of(home, "keeper")
+    # The kernel ends the broker with the thread that started it: there must be no other.
+    assert "Threads:\t1\n" in Path(f"/proc/{keeper}/status").read_text()
+    for pid in (pids["server"], keeper):
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not locks.is_held(home.lock("valkey")), 3)
+    assert locks.holder(home.lock("worker")) == pids["worker"]
+    connect()
+    assert pids_of(home)["worker"] == pids["worker"]
+
+
+def test_a_lid_closed_for_a_while_changes_nothing(home: Home) -> None:
+    connect()
+    before = {"keeper": pid_of(home, "keeper"), **pids_of(home)}
+    for pid in before.values():
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(2.5)
+    for pid in before.values():
+        os.kill(pid, signal.SIGCONT)
+    assert endpoint.answers(connect(verify=True))
+    time.sleep(1.5)
+    assert {"keeper": pid_of(home, "keeper"), **pids_of(home)} == before
+
+
 def test_an_adopted_part_that_dies_is_started_again(home: Home) -> None:
     connect()
     before = pids_of(home)
@@ -182,6 +209,13 @@ def test_a_server_killed_just_before_a_command_is_found_again(home: Home) -> Non
     again = connect(verify=True)
     assert again.pid != first.pid
     assert endpoint.answers(again)
+
+
+def test_a_command_that_starts_nothing_waits_for_a_server_that_comes_back(home: Home) -> None:
+    first = connect()
+    os.kill(first.pid, signal.SIGKILL)
+    wait_for(lambda: current(home.path) is None)
+    assert connect(start=False).pid != first.pid
 
 
 def test_stale_files_of_a_crashed_machine_do_not_matter(home: Home) -> None:

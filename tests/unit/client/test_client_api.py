@@ -11,7 +11,7 @@ import pytest
 from client_fake import END, START, FakeServer, complete, point, run_document
 
 import augury
-from augury import RangeSpec, Run, Search, UsageError, ValueSpec, WaitError
+from augury import RangeSpec, RefusedError, Run, Search, UsageError, ValueSpec, WaitError
 from augury.client import events
 
 
@@ -36,7 +36,9 @@ def test_c1_a_grid_is_created_read_and_written_to_rows(server: FakeServer) -> No
     )
     sent = server.submitted
     assert sent["kind"] == "grid"
-    assert sent["command"] == {"shell": "python hyperparameters/basic.py --start :a: --stepsize :b: --steps 30"}
+    assert sent["command"] == {
+        "shell": "python hyperparameters/basic.py --start :a: --stepsize :b: --steps 30"
+    }
     assert sent["space"] == {"a": {"values": [0, 2, 4]}, "b": {"values": [1.3, 1.7]}}
     run = search.runs[0]
     assert run.wait_status(*client.runs.FINAL) == client.runs.COMPLETE
@@ -80,7 +82,13 @@ def test_c5_a_random_search_has_typed_values(server: FakeServer) -> None:
 def test_a_bayesian_search_names_its_metric(server: FakeServer) -> None:
     client = server.client()
     client.hyper.new_bayesian_search(
-        {"rate": RangeSpec(0.001, 1.0, client.hyper.LOG)}, 12, 3, "val_acc", "last", "train :rate:", goal="minimize"
+        {"rate": RangeSpec(0.001, 1.0, client.hyper.LOG)},
+        12,
+        3,
+        "val_acc",
+        "last",
+        "train :rate:",
+        goal="minimize",
     )
     sent = server.submitted
     assert (sent["num_runs"], sent["parallel_runs"]) == (12, 3)
@@ -95,7 +103,10 @@ def test_a_bayesian_search_names_its_metric(server: FakeServer) -> None:
         ({"a": [1]}, {"goal": "best"}, "maximize, minimize"),
         ({"a": "1,2"}, {}, "'a'"),
         ({"a": [None]}, {}, "None"),
-        ({}, {}, "at least one parameter"),
+        ({"a": RangeSpec(1, 2)}, {}, "a"),
+        ({"a b": [1]}, {}, "a b"),
+        ({"a": ["x" * 200_000]}, {}, "into a file"),
+        ({}, {}, "parameter"),
         ({"a": [1], "b": [2]}, {}, "b"),
         ({"a": list(range(101)), "b": list(range(101))}, {"command": "echo :a: :b:"}, "10,201"),
     ],
@@ -213,13 +224,31 @@ def test_a_paused_search_does_not_end_by_itself(server: FakeServer) -> None:
         server.client().hyper.get(59).wait()
 
 
+def test_a_paused_search_goes_on(server: FakeServer) -> None:
+    search = server.client().hyper.get(59)
+    with pytest.raises(RefusedError, match="not paused"):
+        search.resume()
+    server.search["state"] = "paused"
+    search.resume()
+    assert search.status == "running"
+
+
 def test_rows_are_flat_and_names_do_not_collide(server: FakeServer) -> None:
     server.runs[1] = complete(1, 0.5, params={"rate": 0.1, "state": "x"})
     rows = server.client().hyper.get(59).to_rows()
     assert rows[0]["rate"] == 0.1
     assert rows[0]["param.state"] == "x"
     assert (rows[0]["run_id"], rows[0]["state"], rows[0]["objective"]) == (1, "complete", 0.5)
-    assert list(rows[1]) == ["run_id", "state", "rate", "objective", "exit_code", "cause", "started_at", "ended_at"]
+    assert list(rows[1]) == [
+        "run_id",
+        "state",
+        "rate",
+        "objective",
+        "exit_code",
+        "cause",
+        "started_at",
+        "ended_at",
+    ]
 
 
 def test_all_runs_are_read_when_the_answer_held_only_some(server: FakeServer) -> None:

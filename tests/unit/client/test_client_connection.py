@@ -24,7 +24,9 @@ def test_the_settings_file_points_at_a_remote_instance(tmp_path: Path) -> None:
     file.parent.mkdir(parents=True)
     file.write_text('\ufeffurl = "http://box"\ntoken = "t"\n', encoding="utf-8")
     assert remote_address({"HOME": str(tmp_path)}) == Address("http://box", "t")
-    assert remote_address({"HOME": str(tmp_path), "AUGURY_URL": "http://other"}) == Address("http://other", "t")
+    assert remote_address({"HOME": str(tmp_path), "AUGURY_URL": "http://other"}) == Address(
+        "http://other", "t"
+    )
 
 
 def test_the_place_of_the_settings_file_can_be_named() -> None:

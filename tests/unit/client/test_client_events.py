@@ -23,7 +23,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_comments_and_events_are_told_apart() -> None:
-    text = ": keep-alive\n\nid: 3\nevent: run\ndata: {\ndata: \"id\": 3}\n\n"
+    text = ': keep-alive\n\nid: 3\nevent: run\ndata: {\ndata: "id": 3}\n\n'
     assert list(parse(text.split("\n"))) == [None, {"id": 3}]
 
 
@@ -51,8 +51,7 @@ def test_an_unknown_search_is_not_followed_for_ever() -> None:
     with pytest.raises(NotFoundError, match="no search 5"):
         next(client.events(search=5))
     with client.doorbell(search=5) as bell, pytest.raises(NotFoundError):
-        for _ in range(100):
-            bell.wait(0.1)
+        bell.wait(10)
 
 
 def test_a_doorbell_rings_when_something_happens() -> None:

@@ -24,6 +24,8 @@ FAULTS_END = 30.0
 """After so many seconds nothing fails any more, so that everything has to come to its end."""
 REAP_SECONDS = 12.0
 LONGEST_RUN = 2.5
+FINAL = 10**9
+"""Stands for the token of a run that has ended: nothing comes after it."""
 
 
 @dataclass
@@ -64,8 +66,6 @@ class Search:
     want: str = ""
     forgiven: int = 0
     """Landings that count no more towards a pause: the user resumed it after them."""
-    exhausted: bool = False
-    """The sampler was asked for more than there is."""
     runs: list[Run] = field(default_factory=list)
 
     @property
@@ -109,11 +109,9 @@ class World(Timeline):
         self.crashes = 0
         for _ in range(self.to_come):
             self.after(self.random.uniform(0, 6), self.submit)
-        if faults:
-            for _ in range(self.random.randint(0, 2)):
-                self.after(self.random.uniform(0, FAULTS_END), self.flush)
-            for _ in range(self.random.randint(0, 2)):
-                self.after(self.random.uniform(0, FAULTS_END), self.crash)
+        self.storm = self.random.choice([0.5, 1, 3]) if faults else 0
+        for _ in range(round(self.storm * self.random.randint(0, 3))):
+            self.after(self.random.uniform(0, FAULTS_END), self.random.choice([self.flush, self.crash]))
         self.after(0, self.boot)
         self.after(1, self.tick)
 
@@ -124,13 +122,16 @@ class World(Timeline):
 
     def fails(self, probability: float) -> bool:
         """Tell whether a fault happens now."""
-        return self.failing and self.chance(probability)
+        return self.failing and self.chance(probability * self.storm)
 
     # --- the server comes and goes ---
 
     def boot(self) -> None:
         server = Server(self)
         self.server = server
+        if self.chance(0.5):
+            # Ingest may be faster than the controller: what it tells is older than what is read then.
+            self.guarded(server, server.read)
         self.guarded(server, server.rebuild)
 
     def guarded(self, server: Server, work: Callable[[], None]) -> None:
@@ -158,9 +159,6 @@ class World(Timeline):
 
     def submit(self) -> None:
         """A user submits a search of random kind and size."""
-        if self.server is None:
-            self.after(0.5, self.submit)
-            return
         dice = self.random
         adaptive = self.chance(0.4)
         num_runs = dice.randint(1, 14)
@@ -168,20 +166,24 @@ class World(Timeline):
         space = dice.randint(1, num_runs) if adaptive and self.chance(0.25) else num_runs
         queue = "b" if self.chance(0.2) and any(slot.queue == "b" for slot in self.slots) else "a"
         metric, silent = self.chance(0.6), self.chance(0.2)
-        search = Search(
-            len(self.searches) + 1, queue, adaptive, num_runs, limit, adaptive or metric, space, silent
-        )
-        self.to_come -= 1
-        server = self.server
-        server.order(lambda: server.open(search))
+        search = Search(0, queue, adaptive, num_runs, limit, adaptive or metric, space, silent)
+        self.ask_for(search)
         if self.faults and self.chance(0.25):
             self.after(dice.uniform(0.2, 12), self.end, search, dice.choice(["stop", "kill"]))
         if self.faults and self.chance(0.3):
             self.after(dice.uniform(0.2, 8), self.end_some, search)
 
+    def ask_for(self, search: Search) -> None:
+        """The request of a search reaches the server: again after a while, when that has died of it."""
+        server = self.server
+        if search.id == 0:
+            if server is not None:
+                server.order(lambda: server.open(search))
+            self.after(1, self.ask_for, search)
+
     def end(self, search: Search, want: str) -> None:
         server = self.server
-        if server is not None and search.open:
+        if server is not None and search.id and search.open:
             server.order(lambda: server.end_search(search, want))
 
     def end_some(self, search: Search) -> None:
@@ -196,13 +198,13 @@ class World(Timeline):
 
     def look_at(self, search: Search) -> None:
         server = self.server
-        if server is None:
-            self.after(1, self.look_at, search)
-        elif search.state == "paused":
-            if self.chance(0.5):
-                server.order(lambda: server.resume(search))
-            else:
-                server.order(lambda: server.end_search(search, "stop"))
+        if search.state != "paused" or search.want:
+            return
+        if server is not None and self.chance(0.5):
+            server.order(lambda: server.resume(search))
+        elif server is not None:
+            server.order(lambda: server.end_search(search, "stop"))
+        self.after(1, self.look_at, search)
 
     # --- broker and workers ---
 
@@ -230,6 +232,8 @@ class World(Timeline):
         if slot.epoch == epoch and not slot.granted and slot.attempt is not None:
             self.say("claim", slot.attempt)
             self.after(2, self.claim, slot, epoch)
+            if self.fails(0.05):
+                self.after(self.random.uniform(0, 0.1), self.die, slot, epoch)
 
     def say(self, kind: str, attempt: tuple[int, int, int]) -> None:
         """A report reaches the stream, perhaps late, perhaps twice."""
@@ -263,8 +267,9 @@ class World(Timeline):
             self.free(slot)
 
     def deliver(self, kind: str, attempt: tuple[int, int, int]) -> None:
-        run = self.runs[attempt[0]]
-        if not run.final and (run.token, run.nonce) == attempt[1:]:
+        run_id, token, nonce = attempt
+        run = self.runs[run_id]
+        if not run.final and run.token == token and run.nonce in (0, nonce):
             self.say(kind, attempt)
             self.after(2, self.deliver, kind, attempt)
 
@@ -313,7 +318,13 @@ class Server:
         """Doorbells of this server (run -> token) of which nothing was told since."""
         self.held: set[int] = set()
         """Runs of which a claim was told."""
+        self.known: dict[int, int] = {}
+        """The token of every run, as it was told last."""
         self.rings: set[tuple[int, int]] = set()
+        self.told: dict[int, tuple[int, int]] = {}
+        """Runs of a search with and without their metric, as they were told."""
+        self.exhausted: set[int] = set()
+        """Searches whose sampler was asked for more than there is."""
         self.passed: dict[int, int] = {}
 
     def effect(self) -> None:
@@ -353,22 +364,39 @@ class Server:
     def take(self, event: Event) -> None:
         self.note(event)
         todo = deque(self.world.decide(self.state, event))
+        done = 0
         while todo:
+            done += 1
+            require(done < 1000, f"there is no end of what follows from {event}")
             self.effect()
             todo.extend(self.carry_out(todo.popleft()))
 
     def note(self, event: Event) -> None:
         """Keep books of doorbells and claims beside those of `step`."""
         if isinstance(event, st.Claimed):
-            if self.rung.get(event.run_id, event.token) <= event.token:
+            if self.known.get(event.run_id) == event.token:
                 self.rung.pop(event.run_id, None)
                 self.held.add(event.run_id)
-        elif isinstance(event, st.RunEnded | st.Requeued):
-            self.rung.pop(event.run_id, None)
-            self.held.discard(event.run_id)
+        elif isinstance(event, st.Requeued):
+            self.renewed(event.run_id, event.token)
+        elif isinstance(event, st.RunEnded):
+            if self.known.get(event.run_id) != FINAL and event.has_metric is not None:
+                search_id = self.world.runs[event.run_id].search.id
+                given, missing = self.told[search_id]
+                self.told[search_id] = (given + event.has_metric, missing + (not event.has_metric))
+            self.renewed(event.run_id, FINAL)
+        elif isinstance(event, st.Resumed):
+            self.told[event.search_id] = (self.told[event.search_id][0], 0)
         elif isinstance(event, st.TokensRenewed):
-            for run_id in event.tokens:
-                self.rung.pop(run_id, None)
+            for run_id, token in event.tokens.items():
+                self.renewed(run_id, token)
+
+    def renewed(self, run_id: int, token: int) -> None:
+        """What was told of a run under an older token is void."""
+        if self.known.get(run_id, 0) < token:
+            self.known[run_id] = token
+            self.rung.pop(run_id, None)
+            self.held.discard(run_id)
 
     # --- actions ---
 
@@ -382,6 +410,9 @@ class Server:
             return self.ask(search)
         require(search.open, f"search {search.id} is told to change although it is {search.state}")
         if isinstance(action, st.Pause):
+            given, missing = self.told[search.id]
+            due = search.metric and given == 0 and missing >= RUNS_WITHOUT_METRIC
+            require(due, f"search {search.id} is paused for nothing")
             search.state = "paused"
             world.paused(search)
             return []
@@ -399,6 +430,7 @@ class Server:
         require((ring.run_id, ring.token) not in self.rings, f"run {run.id} rings twice under one token")
         require(ring.queue == search.queue, f"run {run.id} rings on queue {ring.queue}")
         require(not search.want, f"run {run.id} rings although its search shall end")
+        require(search.state == "running", f"run {run.id} rings although its search is {search.state}")
         self.rings.add((ring.run_id, ring.token))
         self.rung[run.id] = ring.token
         waiting = sum(world.runs[one].search.queue == ring.queue for one in self.rung)
@@ -428,7 +460,7 @@ class Server:
     def ask(self, search: Search) -> list[Action]:
         require(search.adaptive and not search.want, f"search {search.id} is asked for a run")
         if len(search.runs) >= search.space:
-            search.exhausted = True
+            self.exhausted.add(search.id)
             return self.world.decide(self.state, st.Exhausted(search.id))
         [run] = self.add_runs(search, 1)
         require(len(search.runs) <= search.num_runs, f"search {search.id} has too many runs")
@@ -436,6 +468,7 @@ class Server:
             len(search.open_runs) <= (search.limit or 0), f"search {search.id} has more runs than it may"
         )
         self.effect()
+        self.known[run.id] = run.token
         return self.world.decide(self.state, st.RunsCreated(search.id, [(run.id, run.token)]))
 
     def add_runs(self, search: Search, count: int) -> list[Run]:
@@ -450,7 +483,11 @@ class Server:
     # --- commands ---
 
     def open(self, search: Search) -> None:
+        if search.id:
+            return
+        search.id = len(self.world.searches) + 1
         self.world.searches[search.id] = search
+        self.world.to_come -= 1
         first = min(search.space, search.limit or search.space) if search.adaptive else search.num_runs
         self.add_runs(search, first)
         self.effect()
@@ -588,7 +625,7 @@ class Server:
         self.world.after(0.01, self.world.guarded, self, self.read)
 
     def progress(self, search: Search) -> SearchProgress:
-        """Return a search as the controller reads it from the store; old doorbells of it become void."""
+        """Return a search as the controller reads it from the store."""
         progress = SearchProgress(
             search.id,
             search.queue,
@@ -601,15 +638,16 @@ class Server:
             paused=search.state == "paused",
             want=search.want,
         )
+        progress.with_metric, progress.without_metric = self.told[search.id] = metrics(search)
+        for run in search.runs:
+            self.known[run.id] = FINAL
         for run in search.open_runs:
             if run.state == "queued":
-                run.token += self.world.crashes > 0
                 progress.waiting.append(run.id)
             else:
                 progress.held.add(run.id)
                 self.held.add(run.id)
-            progress.tokens[run.id] = run.token
-        progress.with_metric, progress.without_metric = metrics(search)
+            progress.tokens[run.id] = self.known[run.id] = run.token
         return progress
 
     # --- what must hold whenever the controller has heard of everything ---
@@ -624,7 +662,7 @@ class Server:
 
     def audit_search(self, search: Search) -> None:
         name, opened = f"search {search.id}", search.open_runs
-        full = len(search.runs) >= search.num_runs or search.exhausted or bool(search.want)
+        full = len(search.runs) >= search.num_runs or search.id in self.exhausted or bool(search.want)
         require(not search.open or opened or not full, f"{name} has no open run and was not ended")
         if not search.open:
             return
@@ -636,11 +674,12 @@ class Server:
         require(progress.tokens == {run.id: run.token for run in opened}, f"{name}: not the tokens")
         require(progress.created == len(search.runs), f"{name}: not the number of runs")
         require(progress.final == len(search.runs) - len(opened), f"{name}: not the final runs")
-        require((progress.with_metric, progress.without_metric) == metrics(search), f"{name}: not the metrics")
-        given, missing = metrics(search)
+        given, missing = self.told[search.id]
+        require((progress.with_metric, progress.without_metric) == (given, missing), f"{name}: not the metrics")
+        # A run that landed just before a resume may have been told just after it.
+        require(search.forgiven > 0 or metrics(search) == (given, missing), f"{name}: not the stored metrics")
         due = search.metric and given == 0 and missing >= RUNS_WITHOUT_METRIC and not search.want
         require(not due or search.state == "paused", f"{name} goes on without its metric")
-        require(due or search.state == "running" or search.want, f"{name} is paused for nothing")
         if search.adaptive and search.state == "running" and not full:
             require(len(opened) == search.limit, f"{name}: {len(opened)} open runs, {search.limit} wanted")
 

@@ -17,7 +17,7 @@ from augury.grammar.template import check, environment_of, render
 from augury.spec import Command
 
 SHELLS = [
-    pytest.param(name, marks=[] if shutil.which(name) else pytest.mark.skip)
+    pytest.param(name, marks=[] if shutil.which(name) else pytest.mark.skip(f"no {name} here"))
     for name in ("bash", "dash", "sh")
 ]
 
@@ -235,6 +235,25 @@ def test_lines_that_quote_in_their_own_ways_are_accepted(line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "places"),
+    [
+        ("t :x: ':x:' \":x:\" # :x:", ["plain", "single", "double", "comment"]),
+        ('t "$(f :x: ":x:" \':x:\')" :x:', ["plain", "double", "single", "plain"]),
+        ('t "$(case a in a) f ":x:" ;; (b) ;; esac) :x:"', ["double", "double"]),
+        ('t "$(if a; then case a in a) f :x: ;; esac; fi) :x:"', ["plain", "double"]),
+        ('t "$(f # it\'s )\n:x:) :x:"', ["plain", "double"]),
+        ('t "$(f <<E\n)"\nE\nf :x:) :x:"', ["plain", "double"]),
+        ('t "${V:-$(f \'}\' ")")}:x:"', ["double"]),
+        ('t "$((2 * (1 + 1))):x:"', ["double"]),
+        ("t `f \\` \"` ':x:'", ["single"]),
+    ],
+)
+def test_places_are_told_apart(line: str, places: list[str]) -> None:
+    check(Command(shell=line), ["x"])
+    assert [slot.place for slot in scan(line, ("x",)).slots] == places
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "t ':x:",
@@ -256,6 +275,11 @@ def test_a_line_that_nests_without_end_is_refused() -> None:
     with pytest.raises(UsageError, match="nests deeper"):
         check(Command(shell="t :x: " + "$(" * (MAX_DEPTH + 1)), ["x"])
     check(Command(shell="t " + "$(" * 40 + ":x:" + ")" * 40), ["x"])
+
+
+def test_a_line_of_countless_placeholders_is_refused() -> None:
+    with pytest.raises(UsageError, match="more than 1000 placeholders"):
+        check(Command(shell="t " + ":x:" * 1001), ["x"])
 
 
 # --- against the shells themselves

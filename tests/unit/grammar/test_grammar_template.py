@@ -18,7 +18,7 @@ from augury.grammar.template import (
     environment_of,
     render,
 )
-from augury.spec import Command, RangeSpec, ValueSpec
+from augury.spec import Command, ParameterSpec, RangeSpec, ValueSpec
 
 
 def refused(words: list[str], names: list[str]) -> str:
@@ -256,7 +256,7 @@ def test_a_value_that_looks_like_an_option_is_noticed_where_it_starts_a_word() -
         assert "--option=:a:" in notice
     for words in (["t", "--x=:a:"], ["t --x=:a:"], ['t "x :a:"']):
         assert check_values(command_from_words(words), space) == []
-    numbers = {"a": ValueSpec((-1, -0.5)), "b": RangeSpec(-2, -1)}
+    numbers: dict[str, ParameterSpec] = {"a": ValueSpec((-1, -0.5)), "b": RangeSpec(-2, -1)}
     assert check_values(Command(argv=("t", ":a:", ":b:")), numbers) == []
 
 

@@ -12,9 +12,9 @@ from augury_samplers import create, names, registry
 
 IMPORT = """
 import sys, time
-start = time.perf_counter()
+start = time.process_time()
 import augury_samplers
-took = time.perf_counter() - start
+took = time.process_time() - start
 for name in ("grid", "random", "bayesian"):
     sampler = augury_samplers.create(name, num_runs=9)
 space = augury_samplers.Space([augury_samplers.Range("x", 0, 1)])

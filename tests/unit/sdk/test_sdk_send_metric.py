@@ -15,16 +15,19 @@ from decimal import Decimal
 from enum import IntEnum
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import augury_sdk
 import numpy as np
 import pytest
-from augury_sdk import MetricWarning, _report, send_metric
-from augury_sdk._point import NAME_LIMIT
-from conftest import Metrics
 from hypothesis import given
 from hypothesis import strategies as st
+
+import augury_sdk
+from augury_sdk import MetricWarning, _report, send_metric
+from augury_sdk._point import NAME_LIMIT, line, name_text, value_text
+
+if TYPE_CHECKING:
+    from conftest import Metrics
 
 
 def in_a_process(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -36,6 +39,11 @@ def in_a_process(script: str, **environment: str) -> subprocess.CompletedProcess
         timeout=60,
         check=False,
     )
+
+
+def send_twice(name: Any, value: object, index: object = None) -> None:
+    for _ in range(2):
+        send_metric(name, value, index)
 
 
 def test_a_point_is_exactly_one_line_of_json(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,8 +139,7 @@ def test_what_is_no_number_is_dropped_with_one_warning_that_names_the_metric(
     metrics: Metrics, value: object, reason: str
 ) -> None:
     with pytest.warns(MetricWarning, match=rf"metric 'scheduler_lr': .*{reason}.* dropped") as caught:
-        for _ in range(3):
-            send_metric("scheduler_lr", value)
+        send_twice("scheduler_lr", value)
     assert len(caught) == 1
     assert caught[0].filename == __file__
     send_metric("scheduler_lr", 0.1)
@@ -142,8 +149,7 @@ def test_what_is_no_number_is_dropped_with_one_warning_that_names_the_metric(
 @pytest.mark.parametrize("name", ["", " \t", "x" * (NAME_LIMIT + 1), "a\0b", 7, None, ["loss"]], ids=repr)
 def test_what_is_no_name_is_dropped_with_one_warning(metrics: Metrics, name: Any) -> None:
     with pytest.warns(MetricWarning, match="name") as caught:
-        send_metric(name, 1)
-        send_metric(name, 1)
+        send_twice(name, 1)
     assert len(caught) == 1
     assert metrics.points == []
 
@@ -161,10 +167,9 @@ def test_a_bad_index_is_left_out_with_one_warning_and_the_point_is_kept(
     metrics: Metrics, index: object
 ) -> None:
     with pytest.warns(MetricWarning, match="metric 'loss': .*index") as caught:
-        send_metric("loss", 1, index)
-        send_metric("loss", 2, index)
+        send_twice("loss", 1, index)
     assert len(caught) == 1
-    assert [(point["value"], "index" in point) for point in metrics.points] == [(1, False), (2, False)]
+    assert [(point["value"], "index" in point) for point in metrics.points] == [(1, False), (1, False)]
 
 
 @given(
@@ -173,15 +178,14 @@ def test_a_bad_index_is_left_out_with_one_warning_and_the_point_is_kept(
     index=st.none() | st.integers(-(2**63), 2**63 - 1),
 )
 def test_every_line_is_strict_json_in_ascii(name: str, value: float, index: int | None) -> None:
-    from augury_sdk._point import line, name_text, value_text
-
     data = line(name_text(name), value_text(value), index, 0.0)
     point = json.loads(data.decode("ascii"), parse_constant=pytest.fail)
     assert data.endswith(b"\n")
     assert data.count(b"\n") == 1
     assert point["name"] == name
     assert point.get("index") == index
-    assert float(point["value"]) == value or (point["value"] == "NaN" and math.isnan(value))
+    read = point["value"]
+    assert (float(read) if isinstance(read, str) else read) == value or (read == "NaN" and math.isnan(value))
 
 
 def test_warnings_as_errors_do_not_end_a_training(
@@ -214,8 +218,10 @@ def test_a_process_without_stderr_is_not_harmed(stderr: str | None, monkeypatch:
     monkeypatch.setattr(sys, "stderr", file if stderr else None)
     send_metric("loss", 1)
     monkeypatch.setenv("AUGURY_METRICS", "/nowhere/at/all")
-    send_metric("loss", 1)
-    send_metric("loss", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        send_metric("loss", 1)
+        send_metric("loss", None)
 
 
 def test_a_metrics_file_that_cannot_be_written_costs_one_warning(
@@ -224,20 +230,18 @@ def test_a_metrics_file_that_cannot_be_written_costs_one_warning(
     folder = tmp_path / "later"
     monkeypatch.setenv("AUGURY_METRICS", str(folder / "metrics.jsonl"))
     with pytest.warns(MetricWarning, match=r"points are lost.*No such file") as caught:
-        send_metric("loss", 1)
-        send_metric("loss", 2)
+        send_twice("loss", 1)
     assert len(caught) == 1
     folder.mkdir()
     send_metric("loss", 3)
-    assert Metrics(folder / "metrics.jsonl").points[0]["value"] == 3
+    assert json.loads((folder / "metrics.jsonl").read_text())["value"] == 3
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 def test_a_full_disk_costs_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUGURY_METRICS", "/dev/full")
     with pytest.warns(MetricWarning, match="No space left") as caught:
-        send_metric("loss", 1)
-        send_metric("loss", 2)
+        send_twice("loss", 1)
     assert len(caught) == 1
 
 

@@ -63,6 +63,9 @@ class Renderer(Protocol):
     def search_asked(self, search: Document, asked: Asked) -> None:
         """Print what a stop or kill of a search has done."""
 
+    def search_resumed(self, search: Document) -> None:
+        """Print that a paused search goes on."""
+
     def launched(self, run: Document) -> None:
         """Print a run just created."""
 
@@ -77,6 +80,9 @@ class Renderer(Protocol):
 
     def status(self, status: Document) -> None:
         """Print the state of an instance."""
+
+    def said(self, document: Document, sentence: str, name: object) -> None:
+        """Print what a small command has done: as a document, a sentence, or the name of what it is about."""
 
     def checks(self, checks: Sequence[Document]) -> None:
         """Print the findings of `doctor`: each has `name`, `ok` and `text`."""

@@ -10,6 +10,7 @@ Document = Mapping[str, Any]
 SEARCH = (
     "id", "kind", "state", "command", "machine_type", "metric", "metric_agg", "goal", "num_runs",
     "parallel_runs", "seed", "space", "owner", "labels", "created_at", "ended_at",
+    "counts", "notices", "pause_reason",
 )  # fmt: skip
 RUN = (
     "id", "search_id", "state", "params", "command", "objective", "exit_code", "cause", "attempts", "worker",

@@ -45,6 +45,10 @@ class JsonRenderer:
         done = {key: ids for key, ids in asdict(asked).items() if key != "unknown"}
         write({"id": search["id"], "state": search["state"], **done})
 
+    def search_resumed(self, search: Document) -> None:
+        """Print the search's id and state."""
+        write({"id": search["id"], "state": search["state"]})
+
     def launched(self, run: Document) -> None:
         """Print the run."""
         write(contract.run(run))
@@ -64,6 +68,10 @@ class JsonRenderer:
     def status(self, status: Document) -> None:
         """Print the status as the server tells it."""
         write(dict(status))
+
+    def said(self, document: Document, sentence: str, name: object) -> None:
+        """Print the document."""
+        write(dict(document))
 
     def checks(self, checks: Sequence[Document]) -> None:
         """Print an array of findings."""

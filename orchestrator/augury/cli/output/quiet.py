@@ -40,6 +40,10 @@ class QuietRenderer:
         """Print the ids of the runs that end now."""
         self.runs_asked(asked)
 
+    def search_resumed(self, search: Document) -> None:
+        """Print the search's id."""
+        write([search["id"]])
+
     def launched(self, run: Document) -> None:
         """Print the run's id."""
         write([run["id"]])
@@ -59,6 +63,10 @@ class QuietRenderer:
     def status(self, status: Document) -> None:
         """Print the names of the workers."""
         write(worker["name"] for worker in status.get("workers", ()))
+
+    def said(self, document: Document, sentence: str, name: object) -> None:
+        """Print the name."""
+        write([name])
 
     def checks(self, checks: Sequence[Document]) -> None:
         """Print the names of the checks that failed."""

@@ -17,10 +17,8 @@ CAST_ROWS, DESCRIBE_ROWS = 20, 1000
 
 
 def write(lines: Iterable[str]) -> None:
-    """Print lines; what the terminal cannot show is replaced, never an error."""
-    encoding = sys.stdout.encoding or "utf-8"
-    for line in lines:
-        sys.stdout.write(line.encode(encoding, "replace").decode(encoding) + "\n")
+    """Print lines."""
+    sys.stdout.writelines(line + "\n" for line in lines)
 
 
 def room() -> int | None:
@@ -122,7 +120,7 @@ class TableRenderer:
                 text.state(run),
                 text.took(run),
                 *self._values(names, run),
-                text.cell(run["objective"]),
+                text.objective(run),
             ]
             for run in shown
         ]
@@ -152,6 +150,10 @@ class TableRenderer:
         state = "ending" if search["state"] in OPEN_SEARCH_STATES else search["state"]
         write([f"Search #{search['id']} is {state}."])
         self._asked(asked)
+
+    def search_resumed(self, search: Document) -> None:
+        """Print that the search goes on."""
+        write([f"Search #{search['id']} goes on."])
 
     def launched(self, run: Document) -> None:
         """Print the casting line."""
@@ -226,6 +228,10 @@ class TableRenderer:
             for worker in workers
         ]
         write(["", *text.table(["WORKER", "HOST", "TYPES", "BUSY", "LAST SEEN"], rows)])
+
+    def said(self, document: Document, sentence: str, name: object) -> None:
+        """Print the sentence."""
+        write([sentence])
 
     def checks(self, checks: Sequence[Document]) -> None:
         """Print a line for each check."""

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+#: Causes that explain a missing objective.
+NO_OBJECTIVE = ("no_metric", "diverged")
+
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -70,6 +73,12 @@ def state(run: Any) -> str:
     """Return a run's state as people read it, with the exit code of one that failed by it."""
     code = run.get("exit_code")
     return f"{run['state']} ({code})" if code else str(run["state"])
+
+
+def objective(run: Any) -> str:
+    """Return a run's objective, or why it has none although it ran to its end."""
+    value, cause = run["objective"], run.get("cause")
+    return cause.replace("_", " ") if value is None and cause in NO_OBJECTIVE else cell(value)
 
 
 def width(text: str) -> int:

@@ -1,0 +1,1 @@
+"""Measurements: each figure stands beside a floor or a peer that was measured in the same minute."""

@@ -1,0 +1,93 @@
+"""What the server says after a commit, collected and sent to Redis in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from redis.client import Pipeline
+
+from augury_workers import protocol
+from augury_workers.protocol import Keys, Secret
+
+
+class AttemptState(NamedTuple):
+    """What the hash of an open attempt has to say."""
+
+    run_id: int
+    token: int
+    nonce: str
+    want: str
+    ack: int
+    gen: str
+
+
+class Answers:
+    """Grants, denials, acknowledgements and wishes on their way; nothing is sent before `send`."""
+
+    def __init__(self, pipeline: Pipeline, keys: Keys, secret: Secret, epoch: int) -> None:
+        self._pipe = pipeline
+        self._keys = keys
+        self._secret = secret
+        self._epoch = epoch
+
+    def send(self) -> None:
+        """Send what was collected, in order.
+
+        Raises:
+            redis.RedisError: some or all of it was not done.
+        """
+        self._pipe.execute()
+
+    def grant(self, state: AttemptState, order: Mapping[str, Any]) -> None:
+        """Give an attempt its signed order; refused by Redis when another server leads."""
+        keys = [self._keys.leader, self._keys.attempt(state.run_id), self._keys.box(state.nonce)]
+        entry = protocol.seal_order(order, self._secret)
+        values: list[str | int] = [
+            self._epoch,
+            state.token,
+            state.nonce,
+            state.want,
+            state.ack,
+            state.gen,
+            entry,
+        ]
+        self._pipe.eval(protocol.GRANT, len(keys), *keys, *values)
+
+    def deny(self, nonce: str, reason: str) -> None:
+        """Refuse a claim."""
+        self._post(nonce, protocol.deny_entry("version" if reason == "version" else "superseded"))
+
+    def acknowledge(self, acks: Iterable[tuple[int, int]], ended: Iterable[int]) -> None:
+        """Tell attempts (run id, last report taken in); let the hashes of ended runs expire."""
+        for run_id, ack in acks:
+            self._pipe.hset(self._keys.attempt(run_id), "ack", str(ack))
+        for run_id in ended:
+            self._pipe.expire(self._keys.attempt(run_id), protocol.ATTEMPT_EXPIRE_SECONDS)
+
+    def write_attempts(self, states: Iterable[AttemptState]) -> None:
+        """Write the hashes of open attempts anew."""
+        for state in states:
+            fields: dict[Any, Any] = {
+                "token": str(state.token),
+                "nonce": state.nonce,
+                "want": state.want,
+                "ack": str(state.ack),
+                "gen": state.gen,
+            }
+            self._pipe.hset(self._keys.attempt(state.run_id), mapping=fields)
+            self._pipe.persist(self._keys.attempt(state.run_id))
+
+    def wake(self, runs: Iterable[tuple[int, str, str]]) -> None:
+        """Tell attempts (run id, nonce, want) that they shall stop or be killed."""
+        for run_id, nonce, want in runs:
+            self._pipe.hset(self._keys.attempt(run_id), "want", want)
+            self._post(nonce, protocol.wake_entry())
+
+    def drop_reports(self, ids: Sequence[bytes]) -> None:
+        """Remove reports that are committed."""
+        self._pipe.xdel(self._keys.reports, *ids)
+
+    def _post(self, nonce: str, entry: str) -> None:
+        self._pipe.rpush(self._keys.box(nonce), entry)
+        self._pipe.expire(self._keys.box(nonce), protocol.BOX_EXPIRE_SECONDS)

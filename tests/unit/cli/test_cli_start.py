@@ -1,0 +1,156 @@
+"""The command line as a process: help, start-up, pipes, the modules it must not import."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from augury import __version__
+from augury.cli.app import app
+
+Augury = Callable[..., Any]
+HEAVY = {"httpx", "rich", "numpy", "scipy", "sqlalchemy", "celery", "redis", "fastapi", "pydantic", "click"}
+
+
+def commands() -> Iterator[tuple[str, ...]]:
+    root = get_command(app)
+    assert isinstance(root, TyperGroup)
+    for name, command in root.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from ((name, inner) for inner in command.commands)
+        else:
+            yield (name,)
+
+
+def python(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "AUGURY_URL": "http://127.0.0.1:9", "AUGURY_TOKEN": "t", **environment}
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, env=env, check=False)
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=" ".join)
+def test_every_command_has_help_with_an_example(augury: Augury, command: tuple[str, ...]) -> None:
+    said = augury(*command, "--help")
+    assert said.code == 0
+    usage, _, rest = said.out.partition("\n\n")
+    assert usage.startswith("Usage: augury " + " ".join(command))
+    assert rest.strip()
+    assert f"\nExamples:\n  augury {' '.join(command)}" in said.out
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=" ".join)
+def test_help_fits_the_screen_and_examples_are_untouched(augury: Augury, command: tuple[str, ...]) -> None:
+    out = augury(*command, "-h").out
+    assert max(len(line) for line in out.splitlines()) <= 105
+    assert "💯" not in out
+
+
+def test_all_commands_are_there() -> None:
+    expected = {
+        *("run", "ps", "info", "logs", "stop", "kill", "worker", "up", "down", "status", "doctor", "metric"),
+        *(f"hyper {name}" for name in ("grid", "random", "bayesian", "list", "describe", "watch", "wait")),
+        *(f"hyper {name}" for name in ("best", "stop", "kill", "resume", "download-metrics")),
+    }
+    assert expected <= {" ".join(command) for command in commands()}
+
+
+def test_the_version(augury: Augury) -> None:
+    assert augury("--version").out == f"augury {__version__}\n"
+
+
+def test_without_a_command_the_help_is_shown(augury: Augury) -> None:
+    for words in ((), ("hyper",)):
+        said = augury(*words)
+        assert said.code == 2
+        assert "Usage: augury" in said.out + said.err
+
+
+def test_a_misspelt_command_is_guessed(augury: Augury) -> None:
+    said = augury("hyper", "descibe", "1")
+    assert said.code == 2
+    assert "'describe'" in said.err
+
+
+def imported(code: str) -> set[str]:
+    out = python("-c", f"import sys\n{code}\nprint('MODULES', *sys.modules)").stdout
+    return {name.partition(".")[0] for name in out.partition("MODULES ")[2].split()}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import augury.cli.main",
+        "from augury.cli.main import run; run(['hyper', 'grid', '--help'])",
+        "from augury.cli.main import run; run(['hyper', 'grid', '--param', 'a=1:2', '--', 't', ':a:'])",
+        "from augury.cli.main import run; run(['--version'])",
+    ],
+)
+def test_help_and_usage_errors_import_nothing_heavy(code: str) -> None:
+    found = imported(code)
+    assert "augury" in found
+    assert not found & HEAVY
+
+
+def test_a_submit_imports_http_and_nothing_else_heavy() -> None:
+    code = "from augury.cli.main import run; run(['hyper', 'grid', '--param', 'a=1,2', '--', 't', ':a:'])"
+    assert imported(code) & HEAVY == {"httpx"}
+
+
+def test_a_reader_that_goes_away_ends_it_quietly() -> None:
+    code = fake_listing("x" * 1000)
+    shell = f'{sys.executable} -c "$CODE" | head -n 1; echo codes ${{PIPESTATUS[0]}}'
+    done = subprocess.run(
+        ["bash", "-c", shell], capture_output=True, text=True, env={**os.environ, "CODE": code}, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[0].startswith("ID")
+    assert done.stdout.splitlines()[-1] == "codes 141"
+
+
+def fake_listing(command: str) -> str:
+    """Return a program that lists a thousand searches of `command`."""
+    return (
+        "import sys\n"
+        "from augury.cli import lazy\n"
+        "class Client:\n"
+        "    def __init__(self, **_): pass\n"
+        "    def list_searches(self, *_):\n"
+        f"        search = dict(id=1, kind='grid', state='running', owner='a', command={command!r})\n"
+        "        return [search | {'created_at': '2026-11-23T10:00:00Z'}] * 1000\n"
+        "lazy.Client = Client\n"
+        "from augury.cli.main import main\n"
+        "sys.argv = ['augury', 'hyper', 'list']\n"
+        "main()\n"
+    )
+
+
+def test_a_terminal_that_knows_no_unicode_is_no_error() -> None:
+    done = python("-c", fake_listing("träin"), PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "tr?in" in done.stdout
+
+
+def test_a_closed_stdout_is_no_error() -> None:
+    shell = f'{sys.executable} -c "$CODE" >&-'
+    env = {**os.environ, "CODE": fake_listing("x")}
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, env=env, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion_can_be_shown(shell: str) -> None:
+    done = python("-m", "augury.cli.main", "--show-completion", shell)
+    assert "augury" in done.stdout or done.returncode == 0
+
+
+def test_completion_offers_commands_and_options() -> None:
+    words = {"_AUGURY_COMPLETE": "complete_bash", "COMP_WORDS": "augury hyper gr", "COMP_CWORD": "2"}
+    assert python("-m", "augury.cli.main", **words).stdout.split() == ["grid"]
+    words |= {"COMP_WORDS": "augury hyper grid --par", "COMP_CWORD": "3"}
+    assert python("-m", "augury.cli.main", **words).stdout.split() == ["--param", "--parallel-runs"]

@@ -1,0 +1,246 @@
+"""A Redis that holds what the real one does for an instance, and the server's side of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import redis
+from kombu.exceptions import OperationalError as BrokerError
+
+from augury.dispatch.answers import AttemptState
+from augury.dispatch.broker import Beat, Broker, Fields
+from augury.dispatch.doorbells import Doorbell, Doorbells
+from augury_workers import protocol
+from augury_workers.protocol import Secret
+
+if TYPE_CHECKING:
+    from server_simulator import World
+
+SECRET = Secret("k1", b"0" * 32)
+EPOCH_KEY = "leader"
+
+
+class ModelRedis:
+    """The data, and what it tells the workers' side."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.process = 1
+        self.attempts: dict[int, dict[str, Any]] = {}
+        self.stream: list[tuple[bytes, Fields]] = []
+        self.boxes: dict[str, list[str]] = {}
+        self.bells: dict[str, list[tuple[int, int]]] = {}
+        self.handed: set[tuple[int, int]] = set()
+        """Doorbells on their way to a slot (Celery's `unacked`)."""
+        self._entries = 0
+
+    # --- faults ---
+
+    def flush(self) -> None:
+        """Everything is gone."""
+        self.attempts.clear()
+        self.boxes.clear()
+        self.lose_reports()
+        self.lose_bells()
+
+    def lose_reports(self) -> None:
+        """The stream is gone."""
+        self.stream.clear()
+
+    def lose_bells(self) -> None:
+        """The queues are gone."""
+        self.bells.clear()
+        self.handed.clear()
+
+    def lose_attempts(self) -> None:
+        """The hashes of the attempts are gone."""
+        self.attempts.clear()
+
+    def restart(self) -> None:
+        """Another process, that kept nothing."""
+        self.process += 1
+        self.flush()
+
+    # --- the workers' side ---
+
+    def add(self, fields: Mapping[str, str | int | bytes]) -> None:
+        """XADD to the stream of reports."""
+        self._entries += 1
+        encoded = {
+            name.encode(): value if isinstance(value, bytes) else str(value).encode()
+            for name, value in fields.items()
+        }
+        self.stream.append((str(self._entries).encode(), encoded))
+        self._world.reports_waiting()
+
+    def say(
+        self, run: int, token: int, nonce: str, reports: Sequence[tuple[int, str, bytes]]
+    ) -> tuple[str, str, int, str]:
+        """Do what the script SAY does."""
+        att = self.attempts.get(run, {})
+        if "token" not in att:
+            return "gone", "", 0, ""
+        if (att["token"], att["nonce"]) != (token, nonce):
+            return "superseded", "", 0, ""
+        for s, body, data in reports:
+            self.add({"a": protocol.report_origin(run, token, nonce), "s": s, "j": body, "d": data})
+            att["sent"] = s
+        att["beat"] = att.get("beat", 0) + 1
+        return "yours", att.get("want", ""), att.get("ack", 0), att.get("gen", "")
+
+    def look(self, run: int, token: int, nonce: str) -> tuple[str, str, int, str]:
+        """Answer how far the server is with an ended attempt."""
+        att = self.attempts.get(run, {})
+        if "token" not in att:
+            return "gone", "", 0, ""
+        verdict = "yours" if (att["token"], att.get("nonce")) == (token, nonce) else "superseded"
+        return verdict, "", att.get("ack", 0), att.get("gen", "")
+
+    def push(self, nonce: str, entry: str) -> None:
+        """RPUSH to the box of an attempt."""
+        self.boxes.setdefault(nonce, []).append(entry)
+        self._world.box_filled(nonce)
+
+
+class ModelBroker(Broker):
+    """Stands in for `Broker`: every call may fail before or after it has its effect."""
+
+    def __init__(self, world: World, epoch: int) -> None:
+        self._world = world
+        self._redis = world.redis  # type: ignore[assignment]
+        self._epoch = epoch
+
+    @property
+    def _data(self) -> ModelRedis:
+        return self._world.redis
+
+    def _before(self) -> None:
+        self._world.effect()
+        if self._world.fails(0.003):
+            raise redis.ConnectionError("connection refused")
+
+    def _after(self) -> None:
+        if self._world.fails(0.003):
+            raise redis.TimeoutError("no answer")
+        self._world.effect()
+
+    def lead(self) -> None:
+        self._before()
+
+    def run_id(self) -> str:
+        self._before()
+        return str(self._data.process)
+
+    def read_reports(self, count: int, block_ms: int) -> list[tuple[bytes, Fields]]:
+        self._before()
+        return self._data.stream[: min(count, self._world.random.choice([1, 3, 1000]))]
+
+    def answers(self) -> ModelBroker:
+        """Each answer is sent at once here: losing one of them is losing what follows too."""
+        return self
+
+    def send(self) -> None:
+        self._before()
+
+    def drop_reports(self, ids: Sequence[bytes]) -> None:
+        self._before()
+        gone = set(ids)
+        self._data.stream[:] = [entry for entry in self._data.stream if entry[0] not in gone]
+        self._after()
+
+    def pending_reports(self) -> int:
+        self._before()
+        return len(self._data.stream)
+
+    def grant(self, state: AttemptState, order: Mapping[str, Any]) -> None:
+        self._before()
+        entry = protocol.seal_order(order, SECRET)
+        self._data.attempts.setdefault(state.run_id, {}).update(_hash(state))
+        self._data.push(state.nonce, entry)
+        self._after()
+
+    def deny(self, nonce: str, reason: str) -> None:
+        self._before()
+        self._data.push(nonce, protocol.deny_entry("version" if reason == "version" else "superseded"))
+        self._after()
+
+    def acknowledge(self, acks: Iterable[tuple[int, int]], ended: Iterable[int]) -> None:
+        self._before()
+        for run_id, ack in acks:
+            self._data.attempts.setdefault(run_id, {})["ack"] = ack
+        self._after()
+
+    def beats(self, run_ids: Sequence[int]) -> list[Beat | None]:
+        self._before()
+        found = []
+        for run_id in run_ids:
+            att = self._data.attempts.get(run_id, {})
+            complete = {"token", "nonce", "want", "ack"} <= att.keys()
+            numbers = (att.get("beat", 0), att.get("sent", 0))
+            beat = Beat(att["token"], att["nonce"], att["want"], att["ack"], *numbers) if complete else None
+            found.append(beat)
+        return found
+
+    def write_attempts(self, states: Sequence[AttemptState]) -> None:
+        self._before()
+        for state in states:
+            self._data.attempts.setdefault(state.run_id, {}).update(_hash(state))
+        self._after()
+
+    def wake(self, runs: Iterable[tuple[int, str, str]]) -> None:
+        self._before()
+        for run_id, nonce, want in runs:
+            self._data.attempts.setdefault(run_id, {})["want"] = want
+            self._data.push(nonce, protocol.wake_entry())
+        self._after()
+
+    def reap(self, run_id: int, beat: int, token: int) -> bool:
+        self._before()
+        att = self._data.attempts.setdefault(run_id, {})
+        if att.get("beat", 0) != beat:
+            return False
+        att |= {"token": token + 1, "nonce": ""}
+        self._after()
+        return True
+
+    def is_empty(self, queue: str) -> bool:
+        self._before()
+        return not self._data.bells.get(queue) and not self._data.handed
+
+
+class ModelDoorbells(Doorbells):
+    """Stands in for `Doorbells`: some are lost, doubled, or not at the end of their queue."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def publish(self, doorbells: Sequence[Doorbell]) -> None:
+        world = self._world
+        for bell in doorbells:
+            world.effect()
+            if world.fails(0.01):
+                raise BrokerError("connection refused")
+            world.rung(bell)
+            for _ in range(0 if world.fails(0.03) else 2 if world.fails(0.03) else 1):
+                queue = world.redis.bells.setdefault(bell.queue, [])
+                place = world.random.randint(0, len(queue)) if world.fails(0.1) else len(queue)
+                queue.insert(place, (bell.run_id, bell.token))
+            world.bells_waiting(bell.queue)
+
+
+def _hash(state: AttemptState) -> dict[str, Any]:
+    return {
+        "token": state.token,
+        "nonce": state.nonce,
+        "want": state.want,
+        "ack": state.ack,
+        "gen": state.gen,
+    }
+
+
+def read_entry(entry: str) -> dict[str, Any]:
+    """Return an entry of a box."""
+    document: dict[str, Any] = json.loads(entry)
+    return document
