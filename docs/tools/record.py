@@ -37,7 +37,7 @@ SEARCH = r"""augury hyper bayesian --watch --num-runs 12 --parallel-runs 3 \
 python train.py --learning_rate :rate: --num_layers :layers:"""
 BEST = "augury hyper best 1"
 
-#: Seconds between two looks at the terminal, before a prompt is believed, and until a command counts as stuck.
+#: Seconds between two looks at the terminal, before a prompt is believed, until a command counts as stuck.
 LOOK, SETTLED, PATIENCE = 0.25, 0.5, 120.0
 #: Seconds that the end of the search, and the end of all, are shown.
 PAUSE, REST = 2.0, 8.0
@@ -147,7 +147,7 @@ def recorded(screen: Terminal, command: str) -> list[Frame]:
 
 
 def picture(frames: list[Frame]) -> str:
-    """Return the frames as one SVG that shows them in turn, for ever; the last one where motion is unwanted."""
+    """Return the frames as one SVG that shows them in turn, or the last one where motion is unwanted."""
     total = sum(frame.seconds for frame in frames)
     width = round(COLUMNS * CHARACTER + 2 * MARGIN)
     height = max(len(frame.lines) for frame in frames) * LINE + 2 * MARGIN
@@ -167,6 +167,7 @@ def picture(frames: list[Frame]) -> str:
         after = "" if last else f"{hidden:.3f}%,100%{{visibility:hidden}}"
         styles.append(f"@keyframes f{number}{{{before}{shown:.3f}%{{visibility:visible}}{after}}}")
         begin += frame.seconds
+    colours = "".join(f".c{number}{{fill:{colour}}}" for number, colour in COLOURS.items())
     texts = "".join(
         f'<text id="l{number}" y="{MARGIN + FONT}">{line}</text>' for line, number in known.items()
     )
@@ -174,7 +175,7 @@ def picture(frames: list[Frame]) -> str:
 <title>A terminal: augury hyper bayesian with --watch, then augury hyper best</title>
 <style>
 text{{font:{FONT}px ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace;fill:{FOREGROUND}}}
-.b{{font-weight:bold}}.d{{fill:{DIM}}}{"".join(f".c{number}{{fill:{colour}}}" for number, colour in COLOURS.items())}
+.b{{font-weight:bold}}.d{{fill:{DIM}}}{colours}
 .f{{visibility:hidden;animation:{total:.2f}s step-end infinite}}.z{{visibility:visible}}
 @media(prefers-reduced-motion:reduce){{.f{{animation:none}}}}
 {chr(10).join(styles)}

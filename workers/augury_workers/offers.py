@@ -45,6 +45,7 @@ class Offers:
         self._worker = worker
         self._offers: dict[Identity, Offer] = {}
         self._task: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
 
     def adopt_all(self) -> None:
         """Take over what an earlier supervisor left in the spool."""
@@ -72,13 +73,14 @@ class Offers:
         Raises:
             LinkError: Redis cannot be reached.
         """
-        now = self._loop.time()
-        due = [offer for offer in self._offers.values() if offer.due <= now]
-        for start in range(0, len(due), BATCH):
-            batch = due[start : start + BATCH]
-            replies = await self._link.call(*(offer.relay.look() for offer in batch))
-            for offer, reply in zip(batch, replies, strict=True):
-                await self._advance(offer, offer.relay.looked(reply))
+        async with self._lock:
+            now = self._loop.time()
+            due = [offer for offer in self._offers.values() if offer.due <= now]
+            for start in range(0, len(due), BATCH):
+                batch = due[start : start + BATCH]
+                replies = await self._link.call(*(offer.relay.look() for offer in batch))
+                for offer, reply in zip(batch, replies, strict=True):
+                    await self._advance(offer, offer.relay.looked(reply))
 
     async def _keep_offering(self) -> None:
         """Ask in rounds, so that many short runs cost one call every other second."""

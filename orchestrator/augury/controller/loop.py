@@ -45,10 +45,10 @@ from augury.controller.step import step
 from augury.controller.submission import Plan
 from augury.dispatch.broker import Broker
 from augury.dispatch.doorbells import Doorbell, Doorbells
-from augury.errors import RefusedError
+from augury.errors import AuguryError, RefusedError
 from augury.run import Want
 from augury.spec import Value, number_of_runs
-from augury.store import points, runs, searches
+from augury.store import events, points, runs, searches
 from augury.store.database import Connection, Store
 from augury.store.records import RunRecord, SearchRecord
 from augury_samplers import Observation
@@ -124,6 +124,10 @@ class Controller:
         """The doorbells of a queue are gone without a claim: ring them anew under new tokens."""
         self._mailbox.put(lambda: self._renew(queue_name))
 
+    def missed(self) -> None:
+        """Something may have happened that is not told: read everything from the store again."""
+        self._mailbox.put(self._reload)
+
     def rung(self) -> dict[str, int]:
         """Return the number of unclaimed doorbells by queue, as a snapshot."""
         return {name: one.rung for name, one in list(self._state.queues.items()) if one.rung}
@@ -154,8 +158,12 @@ class Controller:
         def run() -> None:
             try:
                 future.set_result(work())
-            except Exception as error:  # noqa: BLE001 - handed to the caller
+            except AuguryError as error:
                 future.set_exception(error)
+            except Exception as error:
+                # How much of it was done is unknown: the thread reads everything again.
+                future.set_exception(error)
+                raise
 
         self._mailbox.put(run)
         return future.result()
@@ -369,9 +377,7 @@ class Controller:
                 progress.held.add(run_id)
         progress.final = progress.created - progress.open_runs
         if spec.metric is not None:
-            landed = searches.landed_runs(connection, record.id)
-            progress.with_metric = sum(run.objective is not None or run.cause == "diverged" for run in landed)
-            progress.without_metric = sum(run.cause == "no_metric" for run in landed)
+            _count_metrics(connection, record, spec.metric, progress)
         learning = _learning(sampling)
         if learning is not None:
             self._restore_learning(connection, record, learning)
@@ -396,6 +402,18 @@ def _learning(sampling: Sampling | None) -> _Learning | None:
         return None
     warm_up()
     return _Learning(sampling)
+
+
+def _count_metrics(
+    connection: Connection, record: SearchRecord, metric: str, progress: SearchProgress
+) -> None:
+    """Count the runs with their metric, and those without it since the search was last resumed."""
+    reported = points.reported(connection, record.id, metric)
+    since = events.last_change(connection, record.id)
+    for run in searches.landed_runs(connection, record.id):
+        if run.state in _LEARNS_FROM:
+            progress.with_metric += run.id in reported
+            progress.without_metric += run.id not in reported and (run.landed or 0) > since
 
 
 def _progress(search_id: int, plan: Plan, queue_name: str, *, adaptive: bool) -> SearchProgress:

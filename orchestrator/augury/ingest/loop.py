@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import redis
@@ -19,14 +20,17 @@ from augury.controller.loop import Controller
 from augury.dispatch import orders
 from augury.dispatch.answers import Answers, AttemptState
 from augury.dispatch.broker import Broker, Fields
+from augury.errors import RefusedError
 from augury.ingest.intake import Intake, OpenAttempt, Outcome
-from augury.ingest.messages import Hello, Message, parse
+from augury.ingest.messages import Hello, Message, Report, parse
 from augury.logs import LogFiles
-from augury.store.database import Connection, Store
+from augury.store.database import FAILURES, Connection, Store
 from augury.store.records import RunRecord, SearchRecord
 
 _READ_AT_MOST = 1000
 _BLOCK_MS = 1000
+_NOT_NOW = (RefusedError, *FAILURES)
+"""Not the fault of a report: it stays in the stream, for later or for the server that has taken over."""
 _log = logging.getLogger(__name__)
 
 
@@ -89,7 +93,12 @@ class Ingest:
                 return outcome
 
             answers = self._broker.answers()
-            self._answer(self._store.writer.call(work), answers)
+            try:
+                outcome = self._store.writer.call(work)
+            except FAILURES:
+                self._forget()
+                raise
+            self._answer(outcome, answers)
             answers.send()
 
     def _loop(self) -> None:
@@ -100,6 +109,9 @@ class Ingest:
                     self._take(entries)
             except redis.RedisError as error:
                 _log.warning("the broker does not answer: %s", error)
+                self._stopping.wait(0.5)
+            except Exception:  # noqa: BLE001 - the thread must live on; what is not taken in is read again
+                _log.exception("reports could not be taken in")
                 self._stopping.wait(0.5)
 
     def _take(self, entries: Sequence[tuple[bytes, Fields]]) -> None:
@@ -121,17 +133,36 @@ class Ingest:
             return
         try:
             yield self._commit(messages)
+        except _NOT_NOW:
+            raise
         except Exception:  # noqa: BLE001 - one bad report must not stop the others
             _log.exception("a batch of reports failed; taking them one by one")
             for message in messages:
-                try:
-                    yield self._commit([message])
-                except Exception:  # noqa: BLE001 - it cannot be taken in, now or later
-                    _log.exception("a report was dropped: %r", message)
+                yield from self._alone(message)
+
+    def _alone(self, message: Message) -> Iterator[Outcome]:
+        try:
+            yield self._commit([message])
+        except _NOT_NOW:
+            raise
+        except Exception:  # noqa: BLE001 - it cannot be taken in, now or later
+            _log.exception("a report was dropped: %r", message)
+            if isinstance(message, Report):
+                # Its number is taken in, or its attempt would send it for ever.
+                yield self._commit([replace(message, body={}, data=b"")])
 
     def _commit(self, messages: Sequence[Message]) -> Outcome:
         intake = Intake(self._attempts, self._requests, self._logs, time.time())
-        return self._store.writer.call(lambda connection: intake(connection, messages))
+        try:
+            return self._store.writer.call(lambda connection: intake(connection, messages))
+        except FAILURES:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        """Whether a commit holds is unknown: have what is remembered of the store read again."""
+        self._attempts.clear()
+        self._controller.missed()
 
     def _answer(self, outcome: Outcome, answers: Answers) -> None:
         """Tell what is committed: the controller at once, the workers with `answers`."""

@@ -27,16 +27,19 @@ class Roster:
         self._on_change = on_change
         self._lock = threading.Lock()
 
-    def hello(self, hello: Hello, now: float) -> bool:
-        """Take a hello in; a worker without slots is leaving. Tell whether it is a new one."""
+    def knows(self, worker: str) -> bool:
+        """Tell whether a worker of that name is there."""
         with self._lock:
-            known = hello.worker in self._workers
+            return worker in self._workers
+
+    def hello(self, hello: Hello, now: float) -> None:
+        """Take a hello in; a worker without slots is leaving."""
+        with self._lock:
             if hello.slots > 0:
                 self._workers[hello.worker] = Presence(hello, now)
             else:
                 self._workers.pop(hello.worker, None)
             self._recount()
-        return not known and hello.slots > 0
 
     def expire(self, now: float) -> None:
         """Drop the workers that have not been heard of for 30 s."""

@@ -88,14 +88,16 @@ class Service:
         self.broker.close()
 
     def _hello(self, hello: Hello) -> None:
-        if self.roster.hello(hello, time.monotonic()):
+        if not self.roster.knows(hello.worker):
             now = time.time()
 
             def work(connection: Connection) -> None:
                 for name in hello.types:
                     access.see_machine_type(connection, now, name, queue_name(name))
 
-            self.store.writer.submit(work)
+            # Its type is known before its slots count.
+            self.store.writer.call(work)
+        self.roster.hello(hello, time.monotonic())
 
     # --- users ---
 

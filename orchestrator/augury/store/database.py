@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +11,17 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select, text, update
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from augury.errors import AuguryError, RefusedError, UnavailableError, UsageError
 from augury.store import schema
 from augury.store.writer import Writer
 
-__all__ = ["Connection", "Store", "upgrade"]
+__all__ = ["FAILURES", "Connection", "Store", "upgrade"]
+
+FAILURES = (OperationalError, InterfaceError)
+"""The database does not answer, or its disk is full: the same may work later."""
 
 _SQLITE = "sqlite:///"
 _LOCK_SECONDS = 30
@@ -61,7 +65,7 @@ def _sqlite_engine(path: Path, *, read_only: bool) -> Engine:
     def _configure(connection: Any, _record: object) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
         if not read_only:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _keep_log(connection)
             # FULL: a commit that was answered survives a power cut.
             connection.execute("PRAGMA synchronous = FULL")
 
@@ -70,6 +74,19 @@ def _sqlite_engine(path: Path, *, read_only: bool) -> Engine:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _keep_log(connection: sqlite3.Connection) -> None:
+    """Switch a new file to WAL mode; when several are about it, all but one are refused without a wait."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _postgres_engine(url: URL, *, read_only: bool) -> Engine:

@@ -76,6 +76,14 @@ def newest(connection: Connection) -> int:
     return connection.execute(select(func.max(events.c.id))).scalar_one() or 0
 
 
+def last_change(connection: Connection, search_id: int) -> int:
+    """Return the id of the event by which a search came into its present state."""
+    statement = select(func.max(events.c.id)).where(
+        events.c.search_id == search_id, events.c.kind == "search"
+    )
+    return connection.execute(statement).scalar_one() or 0
+
+
 def remove(connection: Connection, event_id: int) -> None:
     """Take back an event of this transaction whose change did not apply."""
     connection.execute(delete(events).where(events.c.id == event_id))

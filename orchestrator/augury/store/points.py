@@ -108,6 +108,17 @@ def names(connection: Connection, *, search_id: int | None = None, run_id: int |
     return list(connection.execute(statement).scalars())
 
 
+def reported(connection: Connection, search_id: int, name: str) -> set[int]:
+    """Return the runs of a search of which the attempt that counts reported that metric."""
+    own = (
+        (points.c.run_id == runs.c.id)
+        & (points.c.token == runs.c.token)
+        & (points.c.name == _stored_name(name))
+    )
+    statement = select(runs.c.id).where(runs.c.search_id == search_id, select(points.c.s).where(own).exists())
+    return set(connection.execute(statement).scalars())
+
+
 def page(
     connection: Connection,
     *,

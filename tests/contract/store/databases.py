@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
 from augury.run import Ended
@@ -137,3 +137,28 @@ def report(store: Store, run: RunRecord, s: int, name: str, values: Sequence[flo
     """Store one report of points with indices 0, 1, ..."""
     rows = [PointRow(run.id, run.token, s, i, name, i, value, NOW + i) for i, value in enumerate(values)]
     store.writer.call(lambda c: points.insert_all(c, rows))
+
+
+def structure(database: Database) -> dict[str, Any]:
+    """Return all that the database itself knows of its tables."""
+    engine = create_engine(database.url, poolclass=NullPool)
+    inspector = inspect(engine)
+    return {
+        table: {
+            "columns": [
+                (
+                    column["name"],
+                    column["type"].compile(engine.dialect),
+                    column["nullable"],
+                    column["default"],
+                    column.get("autoincrement"),
+                )
+                for column in inspector.get_columns(table)
+            ],
+            "primary key": inspector.get_pk_constraint(table),
+            "foreign keys": inspector.get_foreign_keys(table),
+            "unique": inspector.get_unique_constraints(table),
+            "indexes": sorted(inspector.get_indexes(table), key=lambda index: str(index["name"])),
+        }
+        for table in inspector.get_table_names()
+    }

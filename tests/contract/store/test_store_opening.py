@@ -6,46 +6,20 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, event, inspect, select
+from sqlalchemy import create_engine, event, select
 from sqlalchemy.pool import NullPool
 
 import augury.store.migrations
 from augury.errors import AuguryError, RefusedError, UnavailableError
 from augury.store import access, schema
 from augury.store.database import Store, upgrade
-from tests.contract.store.databases import Database, get_run, new_search
+from tests.contract.store.databases import Database, get_run, new_search, structure
 
 NewDatabase = Callable[[], Database]
-
-
-def structure(database: Database) -> dict[str, Any]:
-    """Return all that the database itself knows of its tables."""
-    engine = create_engine(database.url, poolclass=NullPool)
-    inspector = inspect(engine)
-    return {
-        table: {
-            "columns": [
-                (
-                    column["name"],
-                    column["type"].compile(engine.dialect),
-                    column["nullable"],
-                    column["default"],
-                    column.get("autoincrement"),
-                )
-                for column in inspector.get_columns(table)
-            ],
-            "primary key": inspector.get_pk_constraint(table),
-            "foreign keys": inspector.get_foreign_keys(table),
-            "unique": inspector.get_unique_constraints(table),
-            "indexes": sorted(inspector.get_indexes(table), key=lambda index: str(index["name"])),
-        }
-        for table in inspector.get_table_names()
-    }
 
 
 def migrate_from_nothing(database: Database) -> None:

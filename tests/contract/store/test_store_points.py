@@ -20,7 +20,7 @@ from tests.contract.store.databases import NOW, Database, claim, get_run, lose, 
 
 on_one_store = settings(
     deadline=None,
-    max_examples=60,
+    max_examples=40,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 """Each example uses runs of its own."""
@@ -129,9 +129,8 @@ def test_a_hundred_thousand_points_are_stored_in_a_few_statements_and_read_by_pa
     def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
         statements.append(statement)
 
-    for _ in range(2):
-        insert(store, rows)
-    assert len(statements) <= 30
+    insert(store, rows)
+    assert len(statements) <= 15
     found = all_pages(store, 10_000, search_id=search_id)
     assert [one.cursor for one in found] == [f"{one.run_id}.{one.s}.{one.i}" for one in rows]
     assert [one.point.value for one in found] == [one.value for one in rows]
@@ -258,6 +257,25 @@ def test_the_names_of_metrics_are_those_reported(store: Store) -> None:
         assert points.names(connection, run_id=99) == []
     for i, name in enumerate(names):
         assert [one.cursor for one in page(store, run_id=a, name=name)] == [f"{a}.1.{i}"]
+
+
+def test_the_runs_that_reported_a_metric_are_told(store: Store) -> None:
+    """What only a lost attempt reported does not count."""
+    search_id, (a, b, c, d) = new_search(store, 4)
+    for run_id in (a, b, c):
+        report(store, claim(store, run_id), 1, "loss" if run_id != b else "acc", [1.0, 2.0])
+    lost = lose(store, get_run(store, c))
+    assert lost is not None
+    _, (foreign,) = new_search(store, 1)
+    report(store, claim(store, foreign), 1, "loss", [1.0])
+    with store.read() as connection:
+        assert points.reported(connection, search_id, "loss") == {a}
+        assert points.reported(connection, search_id, "acc") == {b}
+        assert points.reported(connection, search_id, "none") == set()
+    report(store, claim(store, c, token=2), 1, "loss", [None])
+    with store.read() as connection:
+        assert points.reported(connection, search_id, "loss") == {a, c}
+    assert get_run(store, d).state == "queued"
 
 
 @pytest.mark.parametrize(

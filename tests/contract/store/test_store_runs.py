@@ -215,14 +215,15 @@ def test_a_claim_gives_the_run_and_opens_an_attempt(store: Store) -> None:
         assert runs.open_tokens(connection, search_id) == [(run_id, 1, "running"), (run_id + 1, 1, "queued")]
 
 
-@pytest.mark.parametrize("state", [*HELD_STATES, *FINAL_STATES])
-def test_a_run_that_is_not_queued_is_not_given(store: Store, state: str) -> None:
-    _, (run_id,) = new_search(store, 1)
-    put(store, run_id, state=state)
-    before = get_run(store, run_id)
-    assert store.writer.call(lambda c: runs.claim(c, NOW, run_id, 1, "n", "w")) is None
-    assert get_run(store, run_id) == before
-    assert attempts_of(store, run_id) == []
+def test_a_run_that_is_not_queued_is_not_given(store: Store) -> None:
+    states = [*HELD_STATES, *FINAL_STATES]
+    _, ids = new_search(store, len(states))
+    for run_id, state in zip(ids, states, strict=True):
+        put(store, run_id, state=state)
+        before = get_run(store, run_id)
+        assert store.writer.call(lambda c, r=run_id: runs.claim(c, NOW, r, 1, "n", "w")) is None
+        assert get_run(store, run_id) == before
+        assert attempts_of(store, run_id) == []
 
 
 def test_a_run_is_not_given_for_an_old_token_a_wish_or_an_unknown_id(store: Store) -> None:
@@ -284,31 +285,28 @@ def _claim_by_processes(url: str, search_id: int) -> dict[str, list[int]]:
 # --- ending ---
 
 
-@pytest.mark.parametrize("state", FINAL_STATES)
-def test_the_holder_ends_its_run(store: Store, state: str) -> None:
-    search_id, (run_id,) = new_search(store, 1)
-    run = claim(store, run_id)
-    ended = Ended(state, "signal", -9, "it was too much")  # type: ignore[arg-type]
-    after = store.writer.call(lambda c: runs.finish(c, NOW + 9, run, ended, 0.1 + 0.2, Output(8, 2**41, 77)))
-    assert after is not None
-    assert after == get_run(store, run_id)
-    assert (after.state, after.cause, after.exit_code, after.detail) == (
-        state,
-        "signal",
-        -9,
-        "it was too much",
-    )
-    assert (after.objective, after.ended_at, after.token, after.nonce) == (0.1 + 0.2, NOW + 9, 1, "n")
-    (attempt,) = attempts_of(store, run_id)
-    assert (attempt.state, attempt.cause, attempt.exit_code) == (state, "signal", -9)
-    assert (attempt.ended_at, attempt.ack, attempt.log_bytes, attempt.dropped) == (NOW + 9, 8, 2**41, 77)
+def test_the_holder_ends_its_run(store: Store) -> None:
+    search_id, ids = new_search(store, len(FINAL_STATES))
+    for run_id, state in zip(ids, FINAL_STATES, strict=True):
+        run = claim(store, run_id)
+        ended = Ended(state, "signal", -9, "it was too much")
+        output = Output(8, 2**41, 77)
+        after = store.writer.call(lambda c, r=run, e=ended: runs.finish(c, NOW + 9, r, e, 0.1 + 0.2, output))  # noqa: B023
+        assert after == get_run(store, run_id)
+        assert after is not None
+        assert (after.state, after.cause, after.exit_code) == (state, "signal", -9)
+        assert (after.detail, after.objective, after.ended_at) == ("it was too much", 0.1 + 0.2, NOW + 9)
+        assert (after.token, after.nonce) == (1, "n")
+        (attempt,) = attempts_of(store, run_id)
+        assert (attempt.state, attempt.cause, attempt.exit_code) == (state, "signal", -9)
+        assert (attempt.ended_at, attempt.ack, attempt.log_bytes, attempt.dropped) == (NOW + 9, 8, 2**41, 77)
+        last = _events(store)[-1]
+        assert (after.landed, last.run_id) == (last.id, run_id)
+        expected = {"state": state, "objective": 0.1 + 0.2, "cause": "signal", "exit_code": -9}
+        assert (last.kind, dict(last.data)) == ("run", expected)
     with store.read() as connection:
-        last = events.after(connection, 0, run_id=run_id)[-1]
         assert runs.held(connection) == []
         assert runs.open_tokens(connection, search_id) == []
-    assert after.landed == last.id
-    expected = {"state": state, "objective": 0.1 + 0.2, "cause": "signal", "exit_code": -9}
-    assert (last.kind, dict(last.data)) == ("run", expected)
 
 
 def test_a_run_ends_once_and_only_by_its_holder(store: Store) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from typing import Any
-
-import pytest
 
 from augury.run import OPEN_SEARCH_STATES, Ended, SearchState, Want, stronger
 from augury.spec import SearchSpec
@@ -78,30 +77,25 @@ def test_a_single_run_is_a_search_with_a_number_nobody_sees(store: Store) -> Non
         assert searches.find(connection, 0) is None
 
 
-@pytest.mark.parametrize("to", STATES)
-@pytest.mark.parametrize("start", STATES)
-def test_an_open_search_changes_its_state_and_an_ended_one_never(
-    store: Store, start: SearchState, to: SearchState
-) -> None:
-    search_id, _ = new_search(store, 1)
-    if start != "running":
-        assert change(store, search_id, start, pause_reason="no metric" if start == "paused" else None)
-    before = get_search(store, search_id)
-    moved = change(store, search_id, to, notice="so it is")
-    assert moved is (start in OPEN_SEARCH_STATES and start != to)
-    after = get_search(store, search_id)
-    if not moved:
-        assert after == before
-        return
-    assert after.state == to
-    assert after.notices == ["so it is"]
-    assert after.pause_reason is None
-    assert after.ended_at == (None if to in OPEN_SEARCH_STATES else NOW + 5)
-    with store.read() as connection:
-        last = events.after(connection, 0, search_id=search_id)[-1]
+def test_an_open_search_changes_its_state_and_an_ended_one_never(store: Store) -> None:
+    for start, to in itertools.product(STATES, STATES):
+        search_id, _ = new_search(store, 1)
+        if start != "running":
+            assert change(store, search_id, start, pause_reason="no metric" if start == "paused" else None)
+        before = get_search(store, search_id)
+        moved = change(store, search_id, to, notice="so it is")
+        assert moved is (start in OPEN_SEARCH_STATES and start != to)
+        after = get_search(store, search_id)
+        if not moved:
+            assert after == before
+            continue
+        assert (after.state, after.notices, after.pause_reason) == (to, ["so it is"], None)
+        assert after.ended_at == (None if to in OPEN_SEARCH_STATES else NOW + 5)
+        with store.read() as connection:
+            last = events.after(connection, 0, search_id=search_id)[-1]
+            still_open = [one.id for one in searches.open_searches(connection)]
         assert (last.kind, dict(last.data), last.run_id) == ("search", {"state": to}, None)
-        still_open = [one.id for one in searches.open_searches(connection)]
-    assert still_open == ([search_id] if to in OPEN_SEARCH_STATES else [])
+        assert (search_id in still_open) is (to in OPEN_SEARCH_STATES)
 
 
 def test_a_pause_says_why_until_the_search_goes_on(store: Store) -> None:

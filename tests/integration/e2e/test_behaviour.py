@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import Shell, wait_until
+from tests.integration.e2e.conftest import Shell, wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -8,7 +8,7 @@ import sys
 from itertools import product
 
 import pytest
-from conftest import Shell
+from tests.integration.e2e.conftest import Shell
 
 pytestmark = pytest.mark.integration
 

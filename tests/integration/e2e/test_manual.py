@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import Shell
+from tests.integration.e2e.conftest import Shell
 
 pytestmark = pytest.mark.integration
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Shell, wait_until
+from tests.integration.e2e.conftest import Shell, wait_until
 
 pytestmark = pytest.mark.integration
 

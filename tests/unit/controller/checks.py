@@ -52,7 +52,7 @@ def check_pauses(world: World, known: dict[int, Any], stored: dict[int, Any]) ->
     """A search is paused for the same number of runs without a metric before and after a restart."""
     for search_id, search in stored.items():
         here, there = known[search_id].without_metric, search.without_metric
-        close = abs(here - there) <= (1 if search_id in world.resumed else 0)
+        close = search.paused or abs(here - there) <= (1 if search_id in world.resumed else 0)
         require(close, f"search {search_id} remembers without_metric {here}, not {there}")
 
 
@@ -90,7 +90,8 @@ def check_search(request: Request, record: SearchRecord, members: list[RunRecord
     require(all(run.state in FINAL_STATES for run in members), f"{name} has ended with open runs")
     allowed = {"": {"finished"}, "stop": {"stopped"}, "kill": {"killed"}}[record.want]
     require(record.state in allowed, f"{name} is {record.state}, wanted was '{record.want}'")
-    require(request.want in ("", record.want) or record.state == "finished", f"{name} did not hear of its end")
+    heard = not request.want or bool(record.want) or record.state == "finished"
+    require(heard, f"{name} did not hear that it shall {request.want}")
     if record.state == "finished":
         check_count(request, record, members)
     if record.kind != "bayesian":

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import redis
 from kombu.exceptions import OperationalError as BrokerError
 
-from augury.dispatch.answers import AttemptState
+from augury.dispatch.answers import Answers, AttemptState
 from augury.dispatch.broker import Beat, Broker, Fields
 from augury.dispatch.doorbells import Doorbell, Doorbells
 from augury_workers import protocol
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from server_simulator import World
 
 SECRET = Secret("k1", b"0" * 32)
-EPOCH_KEY = "leader"
 
 
 class ModelRedis:
@@ -144,33 +143,12 @@ class ModelBroker(Broker):
     def send(self) -> None:
         self._before()
 
-    def drop_reports(self, ids: Sequence[bytes]) -> None:
-        self._before()
-        gone = set(ids)
-        self._data.stream[:] = [entry for entry in self._data.stream if entry[0] not in gone]
-        self._after()
-
     def pending_reports(self) -> int:
         self._before()
         return len(self._data.stream)
 
-    def grant(self, state: AttemptState, order: Mapping[str, Any]) -> None:
-        self._before()
-        entry = protocol.seal_order(order, SECRET)
-        self._data.attempts.setdefault(state.run_id, {}).update(_hash(state))
-        self._data.push(state.nonce, entry)
-        self._after()
-
-    def deny(self, nonce: str, reason: str) -> None:
-        self._before()
-        self._data.push(nonce, protocol.deny_entry("version" if reason == "version" else "superseded"))
-        self._after()
-
-    def acknowledge(self, acks: Iterable[tuple[int, int]], ended: Iterable[int]) -> None:
-        self._before()
-        for run_id, ack in acks:
-            self._data.attempts.setdefault(run_id, {})["ack"] = ack
-        self._after()
+    def answers(self) -> ModelAnswers:
+        return ModelAnswers(self)
 
     def beats(self, run_ids: Sequence[int]) -> list[Beat | None]:
         self._before()
@@ -182,19 +160,6 @@ class ModelBroker(Broker):
             beat = Beat(att["token"], att["nonce"], att["want"], att["ack"], *numbers) if complete else None
             found.append(beat)
         return found
-
-    def write_attempts(self, states: Sequence[AttemptState]) -> None:
-        self._before()
-        for state in states:
-            self._data.attempts.setdefault(state.run_id, {}).update(_hash(state))
-        self._after()
-
-    def wake(self, runs: Iterable[tuple[int, str, str]]) -> None:
-        self._before()
-        for run_id, nonce, want in runs:
-            self._data.attempts.setdefault(run_id, {})["want"] = want
-            self._data.push(nonce, protocol.wake_entry())
-        self._after()
 
     def reap(self, run_id: int, beat: int, token: int) -> bool:
         self._before()
@@ -208,6 +173,63 @@ class ModelBroker(Broker):
     def is_empty(self, queue: str) -> bool:
         self._before()
         return not self._data.bells.get(queue) and not self._data.handed
+
+
+class ModelAnswers(Answers):
+    """Stands in for `Answers`: some of it may be done, and the rest not."""
+
+    def __init__(self, broker: ModelBroker) -> None:
+        self._broker = broker
+        self._todo: list[Callable[[ModelRedis], None]] = []
+
+    def send(self) -> None:
+        self._broker._before()
+        for work in self._todo:
+            work(self._broker._data)
+            self._broker._after()
+        self._todo = []
+
+    def grant(self, state: AttemptState, order: Mapping[str, Any]) -> None:
+        entry = protocol.seal_order(order, SECRET)
+
+        def work(data: ModelRedis) -> None:
+            data.attempts.setdefault(state.run_id, {}).update(_hash(state))
+            data.push(state.nonce, entry)
+
+        self._todo.append(work)
+
+    def deny(self, nonce: str, reason: str) -> None:
+        entry = protocol.deny_entry("version" if reason == "version" else "superseded")
+        self._todo.append(lambda data: data.push(nonce, entry))
+
+    def acknowledge(self, acks: Iterable[tuple[int, int]], ended: Iterable[int]) -> None:
+        for run_id, ack in acks:
+            self._todo.append(
+                lambda data, run_id=run_id, ack=ack: data.attempts.setdefault(run_id, {}).update(ack=ack)
+            )
+
+    def write_attempts(self, states: Iterable[AttemptState]) -> None:
+        for state in states:
+            self._todo.append(
+                lambda data, state=state: data.attempts.setdefault(state.run_id, {}).update(_hash(state))
+            )
+
+    def wake(self, runs: Iterable[tuple[int, str, str]]) -> None:
+        for run_id, nonce, want in runs:
+
+            def work(data: ModelRedis, run_id: int = run_id, nonce: str = nonce, want: str = want) -> None:
+                data.attempts.setdefault(run_id, {})["want"] = want
+                data.push(nonce, protocol.wake_entry())
+
+            self._todo.append(work)
+
+    def drop_reports(self, ids: Sequence[bytes]) -> None:
+        gone = set(ids)
+
+        def work(data: ModelRedis) -> None:
+            data.stream[:] = [entry for entry in data.stream if entry[0] not in gone]
+
+        self._todo.append(work)
 
 
 class ModelDoorbells(Doorbells):

@@ -71,9 +71,7 @@ class Mailbox(queue.SimpleQueue):  # type: ignore[type-arg]
         self.transit: deque[Callable[[], None]] = deque()
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        if item.__name__ == "_reload":
-            self.ready.append(item)
-        elif item.__name__ == "run":
+        if item.__name__ == "run":
             # A command: its caller waits for it, so all of it happens now.
             self.ready.append(item)
             self._server.controller._loop()
@@ -223,7 +221,6 @@ class Server:
         self.ingest._stopping = OneRound()
         self.reaper._stopping = OneRound()
         self.mailbox.put(self.controller._reload)
-        world.after(world.random.uniform(0, 0.02), self.alive, self.controller._loop)
         world.after(world.random.uniform(0, 0.02), self.alive, self.ingest._loop)
         world.after(world.random.uniform(0, 1), self.tick)
 
@@ -454,7 +451,7 @@ class World(Timeline):
         return bool(answered)
 
     def end(self, request: Request, want: str) -> None:
-        request.want = want
+        request.want = "kill" if "kill" in (request.want, want) else want
         if not self.command(lambda controller: controller.end_search(request.id, want)):
             self.after(0.5, self.end, request, want)
 
@@ -520,6 +517,7 @@ def inside(world: World) -> Iterator[None]:
     with (
         mock.patch.object(sampling, "create", create),
         mock.patch.object(controller_module, "time", clock),
+        mock.patch.object(controller_module, "warm_up", lambda: None),
         mock.patch.object(ingest_module, "time", clock),
         mock.patch.object(reaper_module, "time", clock),
         mock.patch.object(reaper_module, "LOST_AFTER_SECONDS", LOST_AFTER),

@@ -1,0 +1,131 @@
+"""A server in this process, as on a cluster: Valkey of its own, SQLite or PostgreSQL, workers beside it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from augury.local.broker import find_binary
+from augury.server.service import Service
+from augury.server.settings import Settings
+from augury.spec import Command, SearchSpec, ValueSpec
+from augury.store import runs, searches
+from augury_workers.protocol import Secret, parse_secrets
+from tests.support.postgres import Postgres
+
+
+@dataclass
+class Cluster:
+    """One broker, one database, one key; servers and workers come and go."""
+
+    folder: Path
+    database_url: str
+    secret: Secret
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    services: list[Service] = field(default_factory=list)
+
+    @property
+    def redis_url(self) -> str:
+        return f"unix://{self.folder}/valkey.sock?db=0"
+
+    def serve(self) -> Service:
+        service = Service(Settings(self.redis_url, self.secret, self.database_url, self.folder, "main"))
+        service.start()
+        self.services.append(service)
+        return service
+
+    def worker(self, machine_type: str, slots: int) -> subprocess.Popen[bytes]:
+        words = [
+            sys.executable,
+            "-m",
+            "augury_workers",
+            "--machine-type",
+            machine_type,
+            "--slots",
+            str(slots),
+        ]
+        process = subprocess.Popen(
+            [*words, "--name", machine_type.lower(), "--state-dir", str(self.folder / "worker")],
+            env=os.environ
+            | {"AUGURY_REDIS_URL": self.redis_url, "AUGURY_SECRET_FILE": str(self.folder / "secret")},
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        self.processes.append(process)
+        return process
+
+    def end(self) -> None:
+        for service in self.services:
+            service.stop()
+        for process in reversed(self.processes):
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster without a server and without workers."""
+    with tempfile.TemporaryDirectory(prefix="augury-cluster-") as name:
+        folder = Path(name)
+        url = f"sqlite:///{folder / 'store.db'}"
+        if request.param == "postgresql":
+            server: Postgres = request.getfixturevalue("postgres")
+            url = server.url(server.create_database())
+        (folder / "secret").write_text(f"k1 {base64.b64encode(os.urandom(32)).decode()}\n")
+        (folder / "secret").chmod(0o600)
+        made = Cluster(folder, url, parse_secrets((folder / "secret").read_text())[0])
+        valkey = [
+            str(find_binary(os.environ)),
+            "--port",
+            "0",
+            "--unixsocket",
+            f"{folder}/valkey.sock",
+            "--save",
+            "",
+        ]
+        made.processes.append(subprocess.Popen(valkey, cwd=folder, stdout=subprocess.DEVNULL))
+        wait_until((folder / "valkey.sock").exists)
+        yield made
+        made.end()
+
+
+def grid(count: int, command: str = "true :a:", **fields: Any) -> SearchSpec:
+    """Return a grid of `count` runs."""
+    return SearchSpec(
+        "grid", Command(shell=command), {"a": ValueSpec(tuple(range(count)))}, cwd="/", **fields
+    )
+
+
+def states(service: Service, search_id: int) -> list[str]:
+    """Return the states of the runs of a search."""
+    with service.store.read() as connection:
+        return [run.state for run in runs.of_search(connection, search_id)]
+
+
+def search_state(service: Service, search_id: int) -> str:
+    """Return the state of a search."""
+    with service.store.read() as connection:
+        return searches.get(connection, search_id).state
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 30) -> None:
+    """Return as soon as `condition` is true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds:g} s")
+        time.sleep(0.02)
