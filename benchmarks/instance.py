@@ -22,7 +22,12 @@ class Instance:
     def augury(self, *words: str) -> str:
         """Return what `augury …` prints."""
         done = subprocess.run(
-            ["augury", *words], env=self.environment, cwd=self.home, check=True, capture_output=True, text=True
+            ["augury", *words],
+            env=self.environment,
+            cwd=self.home,
+            check=True,
+            capture_output=True,
+            text=True,
         )
         return done.stdout
 

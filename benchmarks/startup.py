@@ -12,7 +12,7 @@ ROUNDS = 15
 LIMIT = 1.5
 HELPS = ([], ["hyper"], ["hyper", "grid"], ["hyper", "bayesian"], ["ps"], ["worker"])
 
-EMPTY = '''
+EMPTY = """
 import typer
 app = typer.Typer()
 hyper = typer.Typer()
@@ -21,7 +21,7 @@ def command(): "Do nothing."
 for n in range(12): hyper.command(f"h{n}")(command)
 for n in range(13): app.command(f"c{n}")(command)
 app()
-'''
+"""
 
 
 def run() -> None:
@@ -37,4 +37,7 @@ def run() -> None:
                 ROUNDS,
             )
             shown = " ".join(["augury", *words, "--help"])
-            print(f"  {shown:32} {ours * 1e3:6.0f} ms  empty {floor * 1e3:6.0f} ms  ratio {ours / floor:.2f} (<= {LIMIT})")
+            print(
+                f"  {shown:32} {ours * 1e3:6.0f} ms  empty {floor * 1e3:6.0f} ms  "
+                f"ratio {ours / floor:.2f} (<= {LIMIT})"
+            )

@@ -21,7 +21,9 @@ def run() -> None:
             words = ["augury", "hyper", "grid", "--param", f"a={next(numbers)}", "--", "true :a:"]
             return seconds(words, instance.environment, str(instance.home))
 
-        ours, floor = side_by_side(submit, lambda: seconds([sys.executable, "-c", "import typer, httpx"]), ROUNDS)
+        ours, floor = side_by_side(
+            submit, lambda: seconds([sys.executable, "-c", "import typer, httpx"]), ROUNDS
+        )
         bar = 1.5 * floor + 0.1
         print(f"warm submit: {ours * 1e3:.0f} ms; python -c 'import typer, httpx' {floor * 1e3:.0f} ms; "
               f"share of 1.5 x that + 100 ms: {ours / bar:.2f} (<= 1)")  # fmt: skip
@@ -33,7 +35,9 @@ def run() -> None:
         print(f"submit to first run, warm: median {sorted(waits)[len(waits) // 2] * 1e3:.0f} ms (<= 300)")
         values = ",".join(str(value) for value in range(10_000))
         begun = time.perf_counter()
-        search = instance.augury("hyper", "grid", "--quiet", "--param", f"a={values}", "--", "true :a:").split()
+        search = instance.augury(
+            "hyper", "grid", "--quiet", "--param", f"a={values}", "--", "true :a:"
+        ).split()
         print(f"a grid of 10,000 runs: {time.perf_counter() - begun:.2f} s (<= 2)")
         begun = time.perf_counter()
         instance.augury("hyper", "describe", str(ROUNDS + 1), "--json")

@@ -8,21 +8,24 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 
 def machine() -> str:
     """Return the machine in one line."""
     model = "unknown processor"
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            model = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
     load = os.getloadavg()[0]
     return f"{model}, {os.cpu_count()} cores, load {load:.1f}, Python {platform.python_version()}"
 
 
-def seconds(words: Sequence[str], environment: Mapping[str, str] | None = None, cwd: str | None = None) -> float:
+def seconds(
+    words: Sequence[str], environment: Mapping[str, str] | None = None, cwd: str | None = None
+) -> float:
     """Return how long a command takes; it must succeed."""
     begun = time.perf_counter()
     subprocess.run(words, check=True, env=environment, cwd=cwd, stdout=subprocess.DEVNULL)

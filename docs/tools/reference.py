@@ -17,16 +17,16 @@ from augury.cli import reserved
 from augury.cli.main import run
 
 TARGET = Path(__file__).parents[1] / "reference" / "commands.md"
-WIDTH = "100"
+WIDTH = "82"
 """Columns of the help texts."""
 
 INTRODUCTION = """\
-# Commands
+# Command line
 
 This page is made from the `--help` of each command by `docs/tools/reference.py`.
 
 A command exits with 0 when it did what it says, 1 when the server refuses or there is no such thing, 2 for
-a wrong command line, and 130 after ^C. `run`, `hyper wait` and `hyper watch` have more to tell; see there.
+a wrong command line, and 130 after ^C. `run` and `hyper wait` have codes of their own; see there.
 """
 
 NOT_BUILT = """\

@@ -16,7 +16,7 @@ from augury.ingest.loop import Ingest
 from augury.ingest.roster import Roster
 from augury.store import runs
 from augury.store.database import Store
-from augury.store.records import AttemptRecord, RunRecord
+from augury.store.records import RunRecord
 
 LOST_AFTER_SECONDS = 1800.0
 """An attempt that is silent for so long is lost. Not on the local instance: there a lock tells who lives."""
@@ -28,10 +28,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class _Heard:
-    """The last sign of life of an attempt, and when it was seen (monotonic seconds)."""
+    """A count of an attempt that should grow, and when it was first seen so (monotonic seconds)."""
 
     token: int
-    beat: int
+    count: int
     at: float
 
 
@@ -46,15 +46,17 @@ class Reaper:
         ingest: Ingest,
         roster: Roster,
         *,
-        reap_silent: bool,
+        lost_after: float | None,
     ) -> None:
         self._store = store
         self._broker = broker
         self._controller = controller
         self._ingest = ingest
         self._roster = roster
-        self._reap_silent = reap_silent
+        self._lost_after = lost_after
         self._heard: dict[int, _Heard] = {}
+        self._behind: dict[int, _Heard] = {}
+        """Attempts of which reports are missing, with the last one taken in, since when."""
         self._empty_since: dict[str, float] = {}
         self._redis_run_id = ""
         self._up_since = 0.0
@@ -101,33 +103,45 @@ class Reaper:
         with self._store.read() as connection:
             held = runs.held(connection)
         beats = self._broker.beats([run.id for run, _ in held])
+        drained = self._broker.pending_reports() == 0
         rewrite = []
         wake = []
         for (run, attempt), beat in zip(held, beats, strict=True):
-            if renew_all or not _agrees(run, beat):
-                rewrite.append(self._state(run, attempt))
+            ack = max(attempt.ack, self._ingest.acknowledged(run))
+            missing = beat is not None and self._misses(run, ack, beat.sent, drained, now)
+            if missing or renew_all or not _agrees(run, beat):
+                gen = self._ingest.new_generation()
+                rewrite.append(AttemptState(run.id, run.token, run.nonce, run.want, ack, gen))
             if run.want:
                 wake.append((run.id, run.nonce, run.want))
-            if self._reap_silent:
-                self._reap(run, beat, now)
+            if self._lost_after is not None:
+                self._reap(run, beat, now, self._lost_after)
         answers = self._broker.answers()
         answers.write_attempts(rewrite)
         answers.wake(wake)
         answers.send()
         self._heard = {run.id: self._heard[run.id] for run, _ in held if run.id in self._heard}
+        self._behind = {run.id: self._behind[run.id] for run, _ in held if run.id in self._behind}
 
-    def _state(self, run: RunRecord, attempt: AttemptRecord) -> AttemptState:
-        ack = max(attempt.ack, self._ingest.acknowledged(run))
-        return AttemptState(run.id, run.token, run.nonce, run.want, ack, self._ingest.new_generation())
+    def _misses(self, run: RunRecord, ack: int, sent: int, drained: bool, now: float) -> bool:
+        """Tell whether reports of an attempt were lost in Redis: sent, not there, not taken in for 2 s."""
+        if sent <= ack or not drained:
+            self._behind.pop(run.id, None)
+            return False
+        known = self._behind.get(run.id)
+        if known is None or (known.token, known.count) != (run.token, ack):
+            self._behind[run.id] = _Heard(run.token, ack, now)
+            return False
+        return now - known.at >= _EMPTY_SECONDS
 
-    def _reap(self, run: RunRecord, beat: Beat | None, now: float) -> None:
+    def _reap(self, run: RunRecord, beat: Beat | None, now: float, lost_after: float) -> None:
         count = beat.beat if beat is not None else 0
         heard = self._heard.get(run.id)
-        if heard is None or (heard.token, heard.beat) != (run.token, count) or beat is None:
+        if heard is None or (heard.token, heard.count) != (run.token, count) or beat is None:
             self._heard[run.id] = _Heard(run.token, count, now)
             return
         silent = now - max(heard.at, self._up_since)
-        if silent > LOST_AFTER_SECONDS and self._broker.reap(run.id, count, run.token):
+        if silent > lost_after and self._broker.reap(run.id, count, run.token):
             self._ingest.lose(run, f"worker {run.worker} was silent for {silent:.0f} s")
 
     def _find_lost_doorbells(self, now: float) -> None:

@@ -13,9 +13,7 @@ def series(*values: float) -> list[Point]:
     return [Point(index, value, 0.0) for index, value in enumerate(values)]
 
 
-@pytest.mark.parametrize(
-    ("aggregation", "wanted"), [("min", 1.0), ("max", 3.0), ("avg", 2.0), ("last", 2.0)]
-)
+@pytest.mark.parametrize(("aggregation", "wanted"), [("min", 1.0), ("max", 3.0), ("avg", 2.0), ("last", 2.0)])
 def test_each_aggregation(aggregation, wanted) -> None:
     assert aggregate(series(3.0, 1.0, 2.0), aggregation) == wanted
 

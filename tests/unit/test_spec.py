@@ -88,7 +88,7 @@ def test_an_impossible_range_is_refused(low, high, scaling, number) -> None:
 
 def test_a_grid_of_a_million_millions_is_counted_not_built() -> None:
     space = {name: ValueSpec(tuple(range(1000))) for name in "abcd"}
-    with pytest.raises(UsageError, match="1,000,000,000,000 runs.*--max-runs 1000000000000"):
+    with pytest.raises(UsageError, match=r"1,000,000,000,000 runs.*--max-runs 1000000000000"):
         number_of_runs(SearchSpec("grid", Command(shell=":a::b::c::d:"), space))
 
 

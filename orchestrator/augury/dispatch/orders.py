@@ -13,10 +13,18 @@ from augury_workers import protocol
 GRACE_SECONDS = 30.0
 
 
-def build(instance: str, search: SearchRecord, run: RunRecord, environments: Path | None) -> dict[str, Any]:
+def build(
+    instance: str,
+    search: SearchRecord,
+    run: RunRecord,
+    environments: Path | None,
+    lost_after: float | None,
+) -> dict[str, Any]:
     """Return the order for the attempt that holds `run`.
 
     `environments` is the folder of the 0600 files with the submitters' variables; None on a cluster.
+    `lost_after` is the time in seconds after which the server gives a silent attempt up: before that it
+    has to end by itself. None on the local instance.
     """
     spec = search.spec
     assignment = run.assignment
@@ -39,7 +47,7 @@ def build(instance: str, search: SearchRecord, run: RunRecord, environments: Pat
         "metric_regex": [list(pair) for pair in spec.metric_regex],
         "grace": GRACE_SECONDS,
         "timeout": None,
-        "lost_after": None,
+        "lost_after": lost_after,
         "prepare": None,
         "outputs": False,
     }

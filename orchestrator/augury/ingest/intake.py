@@ -117,16 +117,21 @@ class Intake:
 
     def _died(self, died: Died) -> None:
         attempt = self._attempt(died.run_id, died.token, died.nonce)
-        if attempt is None:
-            return
+        if attempt is not None:
+            self._lose(attempt, died.reason)
+
+    def lose(self, run: RunRecord, reason: str) -> None:
+        """Take a run from an attempt that fell silent, if that still holds it."""
+        attempt = self._attempt(run.id, run.token, run.nonce)
+        if attempt is not None:
+            self._lose(attempt, reason)
+
+    def _lose(self, attempt: OpenAttempt, reason: str) -> None:
+        run = attempt.run
         if attempt.exit:
             # Its command had ended before the worker was lost: never run again.
             self._finish(attempt, _ended(attempt.exit, None), 0)
             return
-        self.lose(attempt.run, died.reason)
-
-    def lose(self, run: RunRecord, reason: str) -> None:
-        """Take a run from an attempt that is gone."""
         self._flush_points()
         current = runs.get(self._connection, run.id)
         after = runs.lose(self._connection, self._now, current or run, reason)

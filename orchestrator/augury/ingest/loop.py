@@ -46,6 +46,7 @@ class Ingest:
         *,
         instance: str,
         environments: Path | None,
+        lost_after: float | None,
         on_hello: Callable[[Hello], None],
         on_told: Callable[[dict[int, tuple[int, set[str]]]], None],
     ) -> None:
@@ -55,6 +56,7 @@ class Ingest:
         self._logs = logs
         self._instance = instance
         self._environments = environments
+        self._lost_after = lost_after
         self._on_hello = on_hello
         self._on_told = on_told
         self._attempts: dict[int, OpenAttempt] = {}
@@ -178,7 +180,7 @@ class Ingest:
         for run in outcome.requeued:
             self._controller.run_requeued(run)
         for run, search, ack in outcome.granted:
-            order = orders.build(self._instance, search, run, self._environments)
+            order = orders.build(self._instance, search, run, self._environments, self._lost_after)
             state = AttemptState(run.id, run.token, run.nonce, run.want, ack, self.new_generation())
             answers.grant(state, order)
         for nonce, reason in outcome.denied:

@@ -20,7 +20,7 @@ from augury.ingest.loop import Ingest
 from augury.ingest.messages import Hello
 from augury.ingest.roster import Roster
 from augury.logs import LogFiles
-from augury.reaper import Reaper
+from augury.reaper import LOST_AFTER_SECONDS, Reaper
 from augury.run import OPEN_SEARCH_STATES, OPEN_STATES, Want
 from augury.server.hints import Hints
 from augury.server.settings import Settings
@@ -54,6 +54,7 @@ class Service:
         self._last_request = time.monotonic()
         self.controller = Controller(self.store, self.broker, Doorbells(settings.redis_url, keys))
         self.roster = Roster(self.controller.slots_changed)
+        lost_after = None if settings.local else LOST_AFTER_SECONDS
         self.ingest = Ingest(
             self.store,
             self.broker,
@@ -61,6 +62,7 @@ class Service:
             self.logs,
             instance=settings.instance,
             environments=settings.environments,
+            lost_after=lost_after,
             on_hello=self._hello,
             on_told=self.hints.tell,
         )
@@ -70,7 +72,7 @@ class Service:
             self.controller,
             self.ingest,
             self.roster,
-            reap_silent=not settings.local,
+            lost_after=lost_after,
         )
 
     def start(self) -> None:

@@ -8,6 +8,7 @@ import sys
 from itertools import product
 
 import pytest
+
 from tests.integration.e2e.conftest import Shell
 
 pytestmark = pytest.mark.integration

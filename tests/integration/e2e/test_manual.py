@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+
 from tests.integration.e2e.conftest import Shell
 
 pytestmark = pytest.mark.integration

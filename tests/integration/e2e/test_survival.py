@@ -11,16 +11,18 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from tests.integration.e2e.conftest import Shell, wait_until
 
 pytestmark = pytest.mark.integration
 
 TRACED = """\
-echo "{\\"run\\": $AUGURY_RUN_ID, \\"attempt\\": $AUGURY_ATTEMPT, \\"pid\\": $$, \\"what\\": \\"start\\"}" >> trace
+say() { echo "{\\"run\\": $AUGURY_RUN_ID, \\"attempt\\": $AUGURY_ATTEMPT, \\"what\\": \\"$1\\"}" >> trace; }
+say start
 for i in 1 2 3 4 5; do
   echo "{\\"name\\": \\"value\\", \\"value\\": :a:$i}" >> "$AUGURY_METRICS"; sleep 0.2
 done
-echo "{\\"run\\": $AUGURY_RUN_ID, \\"attempt\\": $AUGURY_ATTEMPT, \\"pid\\": $$, \\"what\\": \\"end\\"}" >> trace
+say end
 """
 
 

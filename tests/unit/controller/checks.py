@@ -102,7 +102,9 @@ def check_search(request: Request, record: SearchRecord, members: list[RunRecord
 def check_count(request: Request, record: SearchRecord, members: list[RunRecord]) -> None:
     total = number_of_runs(record.spec)
     cut = any("every point" in notice for notice in record.notices)
-    require(cut == (len(members) < total), f"search {record.id}: {len(members)} of {total} runs, {record.notices}")
+    require(
+        cut == (len(members) < total), f"search {record.id}: {len(members)} of {total} runs, {record.notices}"
+    )
 
 
 def check_run(world: World, connection: Any, request: Request, run: RunRecord) -> None:
@@ -123,7 +125,10 @@ def check_run(world: World, connection: Any, request: Request, run: RunRecord) -
     require(run.state == expected.state and run.exit_code == expected.code, f"{name} is {run.state}")
     winner = next(one for one in world.attempts[run.id] if one.identity.nonce == run.nonce)
     if request.plan.spec.metric is not None:
-        require(run.objective == expected.objective, f"{name}: objective {run.objective}, not {expected.objective}")
+        require(
+            run.objective == expected.objective,
+            f"{name}: objective {run.objective}, not {expected.objective}",
+        )
     stored = [point.value for point in points.series(connection, run.id, run.token, "m")]
     require(repr(stored) == repr(winner.points), f"{name} has points {stored}, sent were {winner.points}")
     output = b"".join(data for _, data in sorted(world.logs.written.get((run.id, run.token), {}).items()))
@@ -147,7 +152,9 @@ def check_proposals(world: World, record: SearchRecord, members: list[RunRecord]
         require(bool(found), f"run {run.id} has values that were not suggested")
         for ask in found:
             seen = len(ask.observations)
-            require(ask.observations == arrivals[:seen], f"run {run.id}: told {ask.observations}, not {arrivals}")
+            require(
+                ask.observations == arrivals[:seen], f"run {run.id}: told {ask.observations}, not {arrivals}"
+            )
             before = {text[position] for position in range(run.position)}
             rest = before - {one for one, _ in ask.observations} - set(ask.pending)
             require(rest <= unlearned, f"run {run.id}: the sampler was not told of {rest}")

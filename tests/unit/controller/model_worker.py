@@ -19,7 +19,6 @@ from augury_workers.slot import Identity
 if TYPE_CHECKING:
     from server_simulator import World
 
-LONGEST_RUN = 3.0
 LONGEST_PAUSE = 8.0
 """Between two offers of an ended attempt's reports."""
 
@@ -56,7 +55,7 @@ class ModelAttempt:
         self.world.started(self)
         self.add({"k": "state", "state": "running", "time": self.world.now, "pid": 1})
         outcome = self.world.outcome(self.order)
-        took = self.world.random.uniform(0.05, LONGEST_RUN)
+        took = self.world.random.uniform(0.05, self.world.longest_run)
         for i, value in enumerate(outcome.points):
             self.world.after(took * (i + 1) / 9, self.send_point, i, value)
         self.world.after(took * 0.9, self.send_output, b"line of output\n")
@@ -313,7 +312,7 @@ class ModelSlot:
         self.attempt = ModelAttempt(self, order, identity)
         self.attempt.start()
         if self.world.fails(0.06):
-            delay = self.world.random.uniform(0, LONGEST_RUN)
+            delay = self.world.random.uniform(0, self.world.longest_run)
             self.world.after(delay, self.die, self.attempt, self.world.random.uniform(0, 4))
 
     def die(self, attempt: ModelAttempt, seconds: float) -> None:

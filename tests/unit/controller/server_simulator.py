@@ -200,6 +200,7 @@ class Server:
         self.mailbox = Mailbox(self)
         self.controller._mailbox = self.mailbox
         self.roster = Roster(self.controller.slots_changed)
+        lost_after = None if world.local else LOST_AFTER
         self.ingest = world.parts.ingest(
             world.store,
             self.broker,
@@ -207,6 +208,7 @@ class Server:
             world.logs,
             instance=world.instance,
             environments=None,
+            lost_after=lost_after,
             on_hello=self._hello,
             on_told=lambda told: None,
         )
@@ -216,7 +218,7 @@ class Server:
             self.controller,
             self.ingest,
             self.roster,
-            reap_silent=not world.local,
+            lost_after=lost_after,
         )
         self.ingest._stopping = OneRound()
         self.reaper._stopping = OneRound()
@@ -272,6 +274,9 @@ class World(Timeline):
         self.storm = self.random.choice([0.3, 1, 2])
         self.local = self.chance(0.3)
         self.instance = "local" if self.local else "main"
+        # Some commands must outlast the time after which a silent attempt is given up.
+        self.slow = self.chance(0.15)
+        self.longest_run = 60.0 if self.slow else 3.0
         self.redis = ModelRedis(self)
         self.store = ModelStore(self)
         self.logs = MemoryLogs()
@@ -300,6 +305,8 @@ class World(Timeline):
         if self.faults:
             for _ in range(round(self.storm * dice.randint(1, 4))):
                 self.after(dice.uniform(0, FAULTS_END), self.strike)
+            if self.slow:
+                self.after(dice.uniform(5, 15), self.hosts[0].cut, dice.uniform(20, 60))
 
     # --- faults ---
 
@@ -389,7 +396,7 @@ class World(Timeline):
         """A user wants a search of random kind and size."""
         dice = self.random
         kind = dice.choice(["grid", "random", "bayesian", "bayesian"])
-        count = dice.randint(2, 10)
+        count = dice.randint(2, 3 if self.slow else 10)
         limit = dice.randint(1, min(4, count)) if kind == "bayesian" or self.chance(0.5) else None
         values = ValueSpec(tuple(f"v{i}" for i in range(count)))
         words = ("train", ":x:")
@@ -520,7 +527,6 @@ def inside(world: World) -> Iterator[None]:
         mock.patch.object(controller_module, "warm_up", lambda: None),
         mock.patch.object(ingest_module, "time", clock),
         mock.patch.object(reaper_module, "time", clock),
-        mock.patch.object(reaper_module, "LOST_AFTER_SECONDS", LOST_AFTER),
         mock.patch.object(orders, "GRACE_SECONDS", 1.0),
     ):
         yield

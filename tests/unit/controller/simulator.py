@@ -453,9 +453,7 @@ class Server:
             idle = search.queue == served.queue and search.state == "running" and not search.want
             if search is not served and idle and other.waiting and not self.flying(search):
                 self.passed[search.id] = self.passed.get(search.id, 0) + 1
-                require(
-                    self.passed[search.id] <= len(self.world.searches), f"search {search.id} is starved"
-                )
+                require(self.passed[search.id] <= len(self.world.searches), f"search {search.id} is starved")
 
     def ask(self, search: Search) -> list[Action]:
         require(search.adaptive and not search.want, f"search {search.id} is asked for a run")
@@ -464,9 +462,7 @@ class Server:
             return self.world.decide(self.state, st.Exhausted(search.id))
         [run] = self.add_runs(search, 1)
         require(len(search.runs) <= search.num_runs, f"search {search.id} has too many runs")
-        require(
-            len(search.open_runs) <= (search.limit or 0), f"search {search.id} has more runs than it may"
-        )
+        require(len(search.open_runs) <= (search.limit or 0), f"search {search.id} has more runs than it may")
         self.effect()
         self.known[run.id] = run.token
         return self.world.decide(self.state, st.RunsCreated(search.id, [(run.id, run.token)]))
@@ -561,7 +557,9 @@ class Server:
         self.end_run(run, state)
         if state == "complete" and run.search.metric:
             # A function of the run alone: the same whatever happened on the way.
-            run.has_metric = not run.search.silent and hash((self.world.seed, run.search.id, run.position)) % 4 > 0
+            run.has_metric = (
+                not run.search.silent and hash((self.world.seed, run.search.id, run.position)) % 4 > 0
+            )
         self.effect()
         self.tell(st.RunEnded(run.id, run.state, run.has_metric))
 
@@ -675,7 +673,9 @@ class Server:
         require(progress.created == len(search.runs), f"{name}: not the number of runs")
         require(progress.final == len(search.runs) - len(opened), f"{name}: not the final runs")
         given, missing = self.told[search.id]
-        require((progress.with_metric, progress.without_metric) == (given, missing), f"{name}: not the metrics")
+        require(
+            (progress.with_metric, progress.without_metric) == (given, missing), f"{name}: not the metrics"
+        )
         # A run that landed just before a resume may have been told just after it.
         require(search.forgiven > 0 or metrics(search) == (given, missing), f"{name}: not the stored metrics")
         due = search.metric and given == 0 and missing >= RUNS_WITHOUT_METRIC and not search.want
@@ -718,9 +718,12 @@ def simulate(seed: int, decide: Step = real_step, *, faults: bool = True) -> Wor
     world = World(seed, decide, faults=faults)
 
     def done() -> bool:
-        return world.to_come == 0 and bool(world.searches) and not any(
-            search.open for search in world.searches.values()
-        ) and (world.server is not None and not world.server.mailbox)
+        return (
+            world.to_come == 0
+            and bool(world.searches)
+            and not any(search.open for search in world.searches.values())
+            and (world.server is not None and not world.server.mailbox)
+        )
 
     try:
         world.run(FAULTS_END + 200, done)
