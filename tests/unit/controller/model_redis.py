@@ -203,15 +203,17 @@ class ModelAnswers(Answers):
         self._todo.append(lambda data: data.push(nonce, entry))
 
     def acknowledge(self, acks: Iterable[tuple[int, int]], ended: Iterable[int]) -> None:
-        for run_id, ack in acks:
-            self._todo.append(
-                lambda data, run_id=run_id, ack=ack: data.attempts.setdefault(run_id, {}).update(ack=ack)
-            )
+        changes: list[tuple[int, dict[str, Any]]] = [(run_id, {"ack": ack}) for run_id, ack in acks]
+        changes += [(run_id, {"expires": True}) for run_id in ended]
+        self._change(changes)
 
     def write_attempts(self, states: Iterable[AttemptState]) -> None:
-        for state in states:
+        self._change((state.run_id, _hash(state)) for state in states)
+
+    def _change(self, changes: Iterable[tuple[int, dict[str, Any]]]) -> None:
+        for run_id, fields in changes:
             self._todo.append(
-                lambda data, state=state: data.attempts.setdefault(state.run_id, {}).update(_hash(state))
+                lambda data, run_id=run_id, fields=fields: data.attempts.setdefault(run_id, {}).update(fields)
             )
 
     def wake(self, runs: Iterable[tuple[int, str, str]]) -> None:
@@ -244,7 +246,6 @@ class ModelDoorbells(Doorbells):
             world.effect()
             if world.fails(0.01):
                 raise BrokerError("connection refused")
-            world.rung(bell)
             for _ in range(0 if world.fails(0.03) else 2 if world.fails(0.03) else 1):
                 queue = world.redis.bells.setdefault(bell.queue, [])
                 place = world.random.randint(0, len(queue)) if world.fails(0.1) else len(queue)
@@ -259,6 +260,7 @@ def _hash(state: AttemptState) -> dict[str, Any]:
         "want": state.want,
         "ack": state.ack,
         "gen": state.gen,
+        "expires": False,
     }
 
 

@@ -45,6 +45,8 @@ class ModelAttempt:
         self.ended = False
         """The final report is written."""
         self.died: str | None = None
+        self.settled = False
+        """The server has everything, or wants nothing."""
         self.points: list[float] = []
         self.fence = fence_seconds(order["lost_after"], float(order["grace"]))
 
@@ -169,10 +171,10 @@ class ModelAttempt:
     def offer(self, pause: float) -> None:
         """Ask how far the server is, until it has everything."""
         try:
-            done = self.advance()
+            self.settled = self.advance()
         except LinkError:
-            done = False
-        if not done:
+            pass
+        if not self.settled:
             self.world.after(pause, self.offer, min(pause * 1.5, LONGEST_PAUSE))
 
     def advance(self) -> bool:

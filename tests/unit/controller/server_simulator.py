@@ -29,7 +29,6 @@ from augury.controller import loop as controller_module
 from augury.controller import sampling
 from augury.controller.submission import Plan, plan
 from augury.dispatch import orders
-from augury.dispatch.doorbells import Doorbell
 from augury.errors import AuguryError
 from augury.ingest import loop as ingest_module
 from augury.ingest.messages import Hello
@@ -371,9 +370,6 @@ class World(Timeline):
                     if one is not None and one.nonce == nonce:
                         self.after(0.001, slot.look, one)
 
-    def rung(self, bell: Doorbell) -> None:
-        """A doorbell is about to be published."""
-
     def outcome(self, order: Mapping[str, Any]) -> Outcome:
         """Return how the command of an order ends."""
         texts = {name: one["text"] for name, one in order["params"].items()}
@@ -542,7 +538,8 @@ def simulate(seed: int, parts: Parts = Parts(), *, faults: bool = True) -> World
     try:
         with inside(world):
             world.begin()
-            world.run(BOUND, lambda: not world.open)
+            world.run(BOUND + 10 * world.longest_run, lambda: not world.open)
+            world.run(math.inf, lambda over=world.now + 15: world.now > over)
             checks.check_end(world)
     except Exception as error:
         raise Violation(f"seed {seed}, at {world.now:.3f} s: {error}") from error
