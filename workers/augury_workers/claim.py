@@ -57,7 +57,7 @@ class Claims:
     async def claim(self, identity: Identity) -> Granted | Refused:
         """Ask until there is an answer, however long that takes; broken connections are made anew."""
         bad: list[str] = []
-        pause = 0.1
+        pause, told = 0.1, False
         asked = platform.boottime()
         for repeat in count():
             if self._given_up:
@@ -74,8 +74,9 @@ class Claims:
                     entry = await self._listen(identity, wait)
                 pause = 0.1
             except LinkError as error:
-                if pause > 1.0:
-                    _say(f"run {identity.run}: {error}; trying again")
+                if pause > 1.0 and not told:
+                    told = True
+                    _say(f"run {identity.run}: {error}; trying on")
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5.0)
         return Refused("orphaned")

@@ -136,6 +136,8 @@ class Supervisor:
         answer = await self._claims.claim(identity)
         if isinstance(answer, Refused):
             return self._refuse(identity, answer)
+        if self._requests.lost.done():
+            return None
         outcome = await self._execute(Attempt(self._station, answer.order, identity, answer.asked))
         if self._requests.lost.done():
             return None
@@ -148,8 +150,6 @@ class Supervisor:
 
     async def _execute(self, attempt: Attempt) -> Outcome:
         self._attempt = attempt
-        if self._requests.lost.done():
-            attempt.orphan()
         try:
             return await attempt.run()
         finally:

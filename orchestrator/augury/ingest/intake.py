@@ -49,6 +49,10 @@ class Outcome:
     ended: list[tuple[RunRecord, bool | None]] = field(default_factory=list)
     """Final runs, and whether they had the metric of their search (None: says nothing)."""
     requeued: list[RunRecord] = field(default_factory=list)
+    settled: list[int] = field(default_factory=list)
+    """Final runs of which the attempt that ended them has spoken again: it missed the answer."""
+    left: list[RunRecord] = field(default_factory=list)
+    """Runs of which an attempt has died that holds them no more: it has nothing left to say."""
     told: dict[int, tuple[int, set[str]]] = field(default_factory=dict)
     """Runs with new points or output: search id, and the names of the metrics ("" for output)."""
     attempts: dict[int, OpenAttempt | None] = field(default_factory=dict)
@@ -119,6 +123,9 @@ class Intake:
         attempt = self._attempt(died.run_id, died.token, died.nonce)
         if attempt is not None:
             self._lose(attempt, died.reason)
+        run = runs.get(self._connection, died.run_id)
+        if run is not None and run.state not in HELD_STATES:
+            self._outcome.left.append(run)
 
     def lose(self, run: RunRecord, reason: str) -> None:
         """Take a run from an attempt that fell silent, if that still holds it."""
@@ -148,6 +155,7 @@ class Intake:
     def _report(self, report: Report) -> None:
         attempt = self._attempt(report.run_id, report.token, report.nonce)
         if attempt is None:
+            self._late(report)
             return
         if report.s != attempt.ack + 1:
             if report.s > attempt.ack + 1:
@@ -167,6 +175,16 @@ class Intake:
         self._outcome.acks[report.run_id] = report.s
         if kind == "final":
             self._finish(attempt, _ended(attempt.exit, report.body), int(report.body.get("dropped", 0)))
+
+    def _late(self, report: Report) -> None:
+        """Acknowledge once more what the attempt said that ended its run; any other says nothing here."""
+        run = runs.get(self._connection, report.run_id)
+        if run is None or run.state not in FINAL_STATES:
+            return
+        record = runs.open_attempt(self._connection, run.id, run.token)
+        if record is not None and (record.token, record.nonce) == (report.token, report.nonce):
+            self._outcome.acks[run.id] = record.ack
+            self._outcome.settled.append(run.id)
 
     def _points(self, run: RunRecord, report: Report) -> None:
         name = str(report.body["name"])

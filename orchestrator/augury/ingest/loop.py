@@ -179,15 +179,18 @@ class Ingest:
             self._controller.run_ended(run, has_metric)
         for run in outcome.requeued:
             self._controller.run_requeued(run)
+        # Before the grants: a run may have been left and claimed in one batch.
+        unheld = [*outcome.requeued, *outcome.left]
+        answers.write_attempts(AttemptState(run.id, run.token, "", "", 0, "") for run in unheld)
         for run, search, ack in outcome.granted:
             order = orders.build(self._instance, search, run, self._environments, self._lost_after)
             state = AttemptState(run.id, run.token, run.nonce, run.want, ack, self.new_generation())
             answers.grant(state, order)
         for nonce, reason in outcome.denied:
             answers.deny(nonce, reason)
-        answers.acknowledge(outcome.acks.items(), [run.id for run, _ in outcome.ended])
         answers.write_attempts(self._state(run_id) for run_id in outcome.skipped if run_id in self._attempts)
-        answers.write_attempts(AttemptState(run.id, run.token, "", "", 0, "") for run in outcome.requeued)
+        over = [run.id for run in (*(run for run, _ in outcome.ended), *unheld)]
+        answers.acknowledge(outcome.acks.items(), [*over, *outcome.settled])
         if outcome.told:
             self._on_told(outcome.told)
 

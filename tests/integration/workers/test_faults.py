@@ -70,6 +70,19 @@ def test_death_of_the_supervisor_ends_the_tree_and_a_new_one_reports_it(own: Sta
     slot_works(own, 2)
 
 
+def test_death_of_the_pool_child_while_it_claims_is_told_too(own: Stand, worker: Worker) -> None:
+    own.server.granting = False
+    own.ring(1, argv=["true"])
+    claim = wait_for(lambda: own.server.claims, what="the claim")[0]
+    supervisor = worker.supervisor()
+    os.kill(worker.pool_child(), signal.SIGKILL)
+    all_gone([supervisor], 5.0)
+    died = wait_for(lambda: own.server.died, 5, "the report")[0]
+    assert died["nonce"] == claim["nonce"]
+    own.server.granting = True
+    slot_works(own, 2)
+
+
 def test_death_of_an_idle_supervisor_costs_no_run(own: Stand, worker: Worker) -> None:
     os.kill(worker.supervisor(), signal.SIGKILL)
     slot_works(own, 1)
