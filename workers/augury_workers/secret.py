@@ -47,7 +47,7 @@ class SecretFile:
             text = self._path.read_text("ascii")
         except FileNotFoundError as error:
             raise SettingError(
-                f"{SETTING}: there is no file {self._path}; copy the one that `augury secret new` made there"
+                f"{SETTING}: there is no file {self._path}; copy the server's file there, mode 0600"
             ) from error
         except (OSError, UnicodeDecodeError) as error:
             raise SettingError(f"{SETTING}: {self._path} cannot be read: {error}") from error

@@ -114,7 +114,7 @@ def _check_secret(environment: Mapping[str, str]) -> None:
     if not path:
         raise SettingError(
             "AUGURY_SECRET_FILE is not set: without the secret shared with the server this worker would "
-            "execute anybody's commands; make one with `augury secret new`"
+            "execute anybody's commands; copy the server's file, mode 0600"
         )
     SecretFile(path)
 

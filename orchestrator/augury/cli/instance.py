@@ -47,7 +47,7 @@ class WorkerOptions:
     ]
     slots: Annotated[
         int | None,
-        Option("--slots", help="Runs at a time; one for each GPU, else half the cores.", min=1),
+        Option("--slots", help="Runs at a time; half the cores unless given.", min=1),
     ] = None
     name: Annotated[str | None, Option("--name", help="Its name; this host's unless given.")] = None
 

@@ -133,7 +133,7 @@ def logs(options: LogsOptions) -> None:
     """,
 )
 def stop(options: SomeRuns) -> None:
-    """Stop runs: they end politely and keep their outputs; queued ones are killed."""
+    """Stop runs politely: SIGTERM, 30 s to end, then SIGKILL; queued ones are killed."""
     out = renderer(options)
     _asked(out, Asked.to_stop(_client().stop_runs(options.runs)))
 
@@ -145,7 +145,7 @@ def stop(options: SomeRuns) -> None:
     """,
 )
 def kill(options: SomeRuns) -> None:
-    """Kill runs: they end now and keep nothing."""
+    """Kill runs: SIGKILL, now."""
     out = renderer(options)
     _asked(out, Asked.to_kill(_client().kill_runs(options.runs)))
 

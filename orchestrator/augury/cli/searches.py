@@ -136,7 +136,7 @@ def best(options: OneJudgedSearch) -> None:
     """,
 )
 def stop(options: OneSearch) -> None:
-    """Stop a search: running runs end politely and keep their outputs, queued ones are killed."""
+    """Stop a search: running runs get SIGTERM and 30 s to end, queued ones are killed."""
     out = renderer(options)
     answer = _client().stop_search(options.search)
     out.search_asked(answer["search"], Asked.to_stop(answer))
@@ -149,7 +149,7 @@ def stop(options: OneSearch) -> None:
     """,
 )
 def kill(options: OneSearch) -> None:
-    """Kill a search: all its runs end now and keep nothing."""
+    """Kill a search: SIGKILL to all its runs, now."""
     out = renderer(options)
     answer = _client().kill_search(options.search)
     out.search_asked(answer["search"], Asked.to_kill(answer))

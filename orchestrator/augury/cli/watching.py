@@ -45,10 +45,12 @@ class Board:
 
     def refresh(self) -> list[Document]:
         """Read what has changed; returns the runs whose state did, those that ended in order of their end."""
+        found = self._read_open()
+        # After the runs: its counts must not lag behind what is told of them.
         self.search = self._client.get_search(self._id)
         self.judge = judging.judge_of(self.search, self._options)
         self._own = judging.is_own(self.search, self.judge)
-        changed = [run for run in self._read_open() if run["state"] != self._known_state(run["id"])]
+        changed = [run for run in found if run["state"] != self._known_state(run["id"])]
         for run in changed:
             self.runs[run["id"]] = run
         ended = sorted(

@@ -187,7 +187,7 @@ class Run:
             TimeoutError: `timeout` seconds have passed.
         """
         if not statuses:
-            raise UsageError("wait_status needs at least one state, such as *client.runs.FINAL_STATES")
+            raise UsageError("wait_status needs at least one state, such as *client.runs.FINAL")
         with self._client.doorbell(run=self.id) as bell:
             for _ in readings(self.refresh, bell, seconds=timeout):
                 if self.status in statuses:

@@ -141,7 +141,7 @@ class Service:
         environment = spec.environment
         machine_type, queue, notice = self._machine_type(spec.machine_type)
         planned = plan(replace(spec, machine_type=machine_type, environment=None))
-        notices = [*([notice] if notice else []), *planned.notices]
+        notices = [*([notice] if notice else []), *self._slots_notice(planned, queue), *planned.notices]
         if dry_run:
             return Submitted(None, planned, notices)
         name = self._keep_environment(environment) if environment is not None else None
@@ -171,6 +171,16 @@ class Service:
         queue = queue_name(spelled)
         notice = None if self.roster.slots(queue) else f"no worker of type {spelled} is up now: the runs wait"
         return spelled, queue, notice
+
+    def _slots_notice(self, planned: Plan, queue: str) -> list[str]:
+        """Tell the user of a local instance that fewer runs than asked for go side by side."""
+        slots, asked = self.roster.slots(queue), planned.spec.parallel_runs or 0
+        if not self.settings.local or not 0 < slots < min(asked, planned.num_runs):
+            return []
+        return [
+            f"{slots} of {asked} runs at a time: this machine's worker has {slots} slot{'s' if slots > 1 else ''}; "
+            f"`augury down` and `AUGURY_SLOTS={asked} augury up` give it more"
+        ]
 
     def _keep_environment(self, environment: Any) -> str:
         """Write the submitter's variables to a 0600 file named by its content, and return that name."""

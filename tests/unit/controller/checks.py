@@ -81,6 +81,18 @@ def check_end(world: World) -> None:
             if record.kind == "bayesian":
                 check_proposals(world, record, members)
     check_events(world)
+    check_nothing_left(world)
+
+
+def check_nothing_left(world: World) -> None:
+    """No key in Redis without an end, no report on the disk of a worker that the server knows of."""
+    kept = [run_id for run_id, att in world.redis.attempts.items() if not att.get("expires")]
+    require(not kept, f"the hashes of runs {kept} stay in Redis for ever")
+    for run_id, attempts in world.attempts.items():
+        for attempt in attempts:
+            # A broker that was flushed after the end of a run knows it no more: those are dropped after a week.
+            waits = not attempt.settled and attempt.verdict != "gone" and (attempt.died or attempt.ended)
+            require(not waits, f"an attempt of run {run_id} waits for ever for an answer")
 
 
 def check_search(request: Request, record: SearchRecord, members: list[RunRecord]) -> None:

@@ -127,6 +127,7 @@ class ModelAttempt:
             self.world.after(self.world.random.uniform(0.3, 3), self.say)
             return
         if self.verdict == "superseded":
+            self.settled = True
             self.tree_gone()
             self.slot.free()
         elif self.verdict == "gone":
@@ -331,6 +332,7 @@ class ModelSlot:
             attempt.alive = False
         if attempt is not None:
             attempt.tree_gone()
+            attempt.settled = not remembers
             if remembers:
                 attempt.died = None if attempt.ended else "its worker was gone"
                 self.world.after(seconds, attempt.offer, 2.0)

@@ -539,7 +539,9 @@ def simulate(seed: int, parts: Parts = Parts(), *, faults: bool = True) -> World
         with inside(world):
             world.begin()
             world.run(BOUND + 10 * world.longest_run, lambda: not world.open)
-            world.run(math.inf, lambda over=world.now + 15: world.now > over)
+            # What is left of ended attempts is offered for a while longer.
+            rest = max(world.now, FAULTS_END + 60.0) + 20.0
+            world.run(math.inf, lambda: world.now > rest)
             checks.check_end(world)
     except Exception as error:
         raise Violation(f"seed {seed}, at {world.now:.3f} s: {error}") from error

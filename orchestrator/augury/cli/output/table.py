@@ -68,7 +68,8 @@ class TableRenderer:
         first = list(islice(runs, CAST_ROWS))
         total = max(total, len(first))
         if dry_run:
-            write([f"A dry run of {total:,} {search['kind']} runs: nothing is created."])
+            all_of_them = search.get("num_runs") or total
+            write([f"A dry run of {all_of_them:,} {search['kind']} runs: nothing is created."])
         else:
             write([f"💫 Casting hyperparameter search #{search['id']}…"])
         rows = [[*self._values(names, run), "-" if run["id"] is None else str(run["id"])] for run in first]
@@ -101,7 +102,9 @@ class TableRenderer:
             for search in searches
         ]
         write(
-            text.table(columns, rows, room()) if rows else ["No searches yet: augury hyper --help shows how."]
+            text.table(columns, rows, room())
+            if rows
+            else ["No searches to show: `augury hyper --help` tells how to start one."]
         )
 
     def search(self, search: Document, runs: Iterable[Document], judge: Judge) -> None:
@@ -132,6 +135,8 @@ class TableRenderer:
         """Print how it ended and where the best run is."""
         number, counts = search["id"], counted(search.get("counts") or {})
         write([f"Search #{number} is {search['state']}: {counts or 'no runs'}"])
+        if search.get("pause_reason"):
+            write([f"Why: {text.plain(search['pause_reason'])}"])
         if best := search.get("best"):
             value = text.cell(best["objective"])
             write([f"Best: {value} by run {best['id']}    augury hyper best {number}"])
@@ -215,7 +220,10 @@ class TableRenderer:
         )
         workers = status.get("workers") or ()
         if not workers:
-            write(["  No worker is up: queued runs wait (augury worker --help)."])
+            advice = (
+                "`augury doctor` says why" if status["instance"] == "local" else "see `augury worker --help`"
+            )
+            write([f"  No worker is up, queued runs wait: {advice}."])
             return
         rows = [
             [
