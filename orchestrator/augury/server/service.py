@@ -177,8 +177,9 @@ class Service:
         slots, asked = self.roster.slots(queue), planned.spec.parallel_runs or 0
         if not self.settings.local or not 0 < slots < min(asked, planned.num_runs):
             return []
+        has = f"{slots} slot{'s' if slots > 1 else ''}"
         return [
-            f"{slots} of {asked} runs at a time: this machine's worker has {slots} slot{'s' if slots > 1 else ''}; "
+            f"only {slots} of {asked} runs at a time: this machine's worker has {has}; "
             f"`augury down` and `AUGURY_SLOTS={asked} augury up` give it more"
         ]
 
