@@ -7,11 +7,9 @@ import threading
 import time
 from dataclasses import dataclass
 
-import redis
-
 from augury.controller.loop import Controller
 from augury.dispatch.answers import AttemptState
-from augury.dispatch.broker import Beat, Broker
+from augury.dispatch.broker import BROKER_FAILURES, Beat, Broker
 from augury.ingest.loop import Ingest
 from augury.ingest.roster import Roster
 from augury.store import runs
@@ -77,7 +75,7 @@ class Reaper:
             now = time.monotonic()
             try:
                 self.tick(now)
-            except redis.RedisError as error:
+            except BROKER_FAILURES as error:
                 _log.warning("the broker does not answer: %s", error)
                 self._redis_run_id = ""
             except Exception:  # noqa: BLE001 - the thread must live on; it looks again in a second

@@ -15,9 +15,13 @@ from augury_workers import slot
 from augury_workers.handover import SlotSetting
 from augury_workers.secret import SettingError
 from augury_workers.settings import Settings
+from augury_workers.slot import SlotBusyError
 
 BUSY_SECONDS = 10.0
 """How long to wait for supervisors of an earlier worker of this name to end their trees."""
+
+NAME_SECONDS = 2.0
+"""How long to wait for the pool children of an earlier worker of this name, killed with it, to be gone."""
 
 END_SECONDS = 35.0
 """How long to wait at the end until the supervisors have ended theirs."""
@@ -33,12 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         slots = _prepare(settings)
-        if not _wait_free(settings, BUSY_SECONDS):
-            print(
-                f"augury worker: another worker named {settings.name} runs on this host; "
-                "give this one a --name",
-                file=sys.stderr,
-            )
+        if not (_wait_name(settings) and _wait_free(settings, BUSY_SECONDS)):
+            text = f"another worker named {settings.name} runs on this host; give this one a --name"
+            print(f"augury worker: {text}", file=sys.stderr)
             return 1
         slot.sweep(settings.state_dir, settings.instance, settings.name, settings.slots)
     except OSError as error:
@@ -76,6 +77,18 @@ def _prepare(settings: Settings) -> SlotSetting:
         folders=folder,
         python_folder=python_folder,
     )
+
+
+def _wait_name(settings: Settings) -> bool:
+    end = time.monotonic() + NAME_SECONDS
+    while True:
+        try:
+            slot.lock_name(settings.state_dir, settings.instance, settings.name)
+            return True
+        except SlotBusyError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
 
 
 def _wait_free(settings: Settings, seconds: float) -> bool:

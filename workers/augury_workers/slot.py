@@ -29,6 +29,19 @@ class SlotBusyError(OSError):
     """Another process holds the lock of this slot."""
 
 
+def _open_locked(path: str, flags: int) -> int:
+    """Open a file and lock it for as long as it is open, here or in a forked child."""
+    file = os.open(path, flags, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(file)
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            raise SlotBusyError(error.errno, "it is in use", path) from error
+        raise
+    return file
+
+
 class Slot:
     """A slot's folder with its lock held.
 
@@ -41,14 +54,7 @@ class Slot:
             os.makedirs(path, mode=0o700, exist_ok=True)
         self.path = path
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-        self._file = os.open(os.path.join(path, "slot"), flags, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._file)
-            if error.errno in (errno.EAGAIN, errno.EACCES):
-                raise SlotBusyError(error.errno, "the slot is in use", path) from error
-            raise
+        self._file = _open_locked(os.path.join(path, "slot"), flags)
         self.spool = Spool(os.path.join(path, "spool"))
 
     def release(self) -> None:
@@ -90,6 +96,16 @@ def slots_folder(state_dir: str, instance: str) -> str:
 def slot_folder(state_dir: str, instance: str, worker: str, index: int) -> str:
     """Return the folder of one slot of one worker."""
     return os.path.join(slots_folder(state_dir, instance), f"{worker}.{index}")
+
+
+def lock_name(state_dir: str, instance: str, worker: str) -> None:
+    """Keep the worker's name on this host for this process and the pool children that it forks.
+
+    Raises:
+        SlotBusyError: another worker of that name is there.
+    """
+    path = os.path.join(slots_folder(state_dir, instance), f"{worker}.lock")
+    _open_locked(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
 
 
 def sweep(state_dir: str, instance: str, worker: str, slots: int) -> None:

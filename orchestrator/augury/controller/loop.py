@@ -15,10 +15,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import redis
-from kombu.exceptions import KombuError
-from kombu.exceptions import OperationalError as BrokerError
-
 from augury.controller.metric_names import explain_missing
 from augury.controller.sampling import Sampling, warm_up
 from augury.controller.state import (
@@ -43,8 +39,8 @@ from augury.controller.state import (
 )
 from augury.controller.step import step
 from augury.controller.submission import Plan
-from augury.dispatch.broker import Broker
-from augury.dispatch.doorbells import Doorbell, Doorbells
+from augury.dispatch.broker import BROKER_FAILURES, Broker
+from augury.dispatch.doorbells import PUBLISH_FAILURES, Doorbell, Doorbells
 from augury.errors import AuguryError, RefusedError
 from augury.run import Want
 from augury.spec import Value, number_of_runs
@@ -205,7 +201,7 @@ class Controller:
     def _publish(self, doorbells: Sequence[Doorbell]) -> None:
         try:
             self._doorbells.publish(doorbells)
-        except (BrokerError, KombuError, OSError) as error:
+        except PUBLISH_FAILURES as error:
             # They count as lost: the reaper finds the queue empty and they ring again.
             _log.warning("%d doorbells could not be published: %s", len(doorbells), error)
 
@@ -329,7 +325,7 @@ class Controller:
         answers.wake((run.id, run.nonce, run.want) for run in held)
         try:
             answers.send()
-        except redis.RedisError as error:
+        except BROKER_FAILURES as error:
             # The reaper says it again every second.
             _log.warning("%d runs were not told to end: %s", len(held), error)
         for run_id in killed:

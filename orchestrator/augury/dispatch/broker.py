@@ -17,6 +17,9 @@ from augury_workers.protocol import Keys, Secret
 
 Fields = Mapping[bytes, bytes]
 
+BROKER_FAILURES = (redis.RedisError,)
+"""What the methods of `Broker` and `Answers` raise when Redis does not answer."""
+
 
 class Beat(NamedTuple):
     """What an attempt's hash says, where it is there: `beat` grows with each sign of life."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
+from kombu.exceptions import KombuError, OperationalError
 
 from augury_workers.protocol import TASK_NAME, Keys, task_id
 
@@ -21,6 +22,10 @@ def celery_url(redis_url: str) -> str:
         return redis_url
     database = parse_qs(parts.query).get("db", ["0"])[0]
     return f"redis+socket://{parts.path}?virtual_host={database}"
+
+
+PUBLISH_FAILURES = (OperationalError, KombuError, OSError)
+"""What `Doorbells.publish` raises when the broker does not answer."""
 
 
 class Doorbell(NamedTuple):
@@ -54,7 +59,7 @@ class Doorbells:
         """Put doorbells on their queues, in one round trip.
 
         Raises:
-            kombu.exceptions.OperationalError: the broker is not there.
+            PUBLISH_FAILURES: the broker is not there.
         """
         producer: Any
         with self._app.producer_pool.acquire(block=True, timeout=5) as producer, producer.batch():

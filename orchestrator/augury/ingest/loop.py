@@ -14,12 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import redis
-
 from augury.controller.loop import Controller
 from augury.dispatch import orders
 from augury.dispatch.answers import Answers, AttemptState
-from augury.dispatch.broker import Broker, Fields
+from augury.dispatch.broker import BROKER_FAILURES, Broker, Fields
 from augury.errors import RefusedError
 from augury.ingest.intake import Intake, OpenAttempt, Outcome
 from augury.ingest.messages import Hello, Message, Report, parse
@@ -109,7 +107,7 @@ class Ingest:
                 entries = self._broker.read_reports(_READ_AT_MOST, _BLOCK_MS)
                 if entries:
                     self._take(entries)
-            except redis.RedisError as error:
+            except BROKER_FAILURES as error:
                 _log.warning("the broker does not answer: %s", error)
                 self._stopping.wait(0.5)
             except Exception:  # noqa: BLE001 - the thread must live on; what is not taken in is read again

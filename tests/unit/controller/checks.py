@@ -9,7 +9,7 @@ from timeline import Violation
 
 from augury.controller import loop
 from augury.controller.sampling import number_of_runs
-from augury.run import FINAL_STATES
+from augury.run import FINAL_STATES, MAX_LOST_ATTEMPTS
 from augury.store import points, runs, searches
 from augury.store.records import RunRecord, SearchRecord
 
@@ -128,8 +128,9 @@ def check_run(world: World, connection: Any, request: Request, run: RunRecord) -
     lost = [one for one in tries if one.state == "lost"]
     require(len(lost) == run.lost, f"{name} was lost {run.lost} times, not {len(lost)}")
     require(run.landed is not None or run.state == "killed", f"{name} has not landed")
-    if run.state == "interrupted":
-        require(run.lost == 3, f"{name} is interrupted after {run.lost} losses")
+    most = MAX_LOST_ATTEMPTS + (run.state in ("interrupted", "killed"))
+    require(run.lost <= most, f"{name} was lost {run.lost} times")
+    require(run.state != "interrupted" or run.lost == most, f"{name} is interrupted too early")
     if run.state not in ("complete", "failed"):
         return
     require(tries[-1].state == run.state and len(lost) == len(tries) - 1, f"{name} has two results")

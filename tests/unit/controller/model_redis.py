@@ -66,12 +66,18 @@ class ModelRedis:
 
     def add(self, fields: Mapping[str, str | int | bytes]) -> None:
         """XADD to the stream of reports."""
-        self._entries += 1
         encoded = {
             name.encode(): value if isinstance(value, bytes) else str(value).encode()
             for name, value in fields.items()
         }
-        self.stream.append((str(self._entries).encode(), encoded))
+        self._append(encoded)
+        if self._world.fails("report doubled"):
+            # A client that had no answer has sent it again.
+            self._world.after(self._world.random.uniform(0.01, 20), self._append, encoded)
+
+    def _append(self, fields: Fields) -> None:
+        self._entries += 1
+        self.stream.append((str(self._entries).encode(), fields))
         self._world.reports_waiting()
 
     def say(
@@ -117,11 +123,11 @@ class ModelBroker(Broker):
 
     def _before(self) -> None:
         self._world.effect()
-        if self._world.fails(0.003):
+        if self._world.fails("redis"):
             raise redis.ConnectionError("connection refused")
 
     def _after(self) -> None:
-        if self._world.fails(0.003):
+        if self._world.fails("redis"):
             raise redis.TimeoutError("no answer")
         self._world.effect()
 
@@ -244,11 +250,11 @@ class ModelDoorbells(Doorbells):
         world = self._world
         for bell in doorbells:
             world.effect()
-            if world.fails(0.01):
+            if world.fails("publish"):
                 raise BrokerError("connection refused")
-            for _ in range(0 if world.fails(0.03) else 2 if world.fails(0.03) else 1):
+            for _ in range(0 if world.fails("bell lost") else 2 if world.fails("bell doubled") else 1):
                 queue = world.redis.bells.setdefault(bell.queue, [])
-                place = world.random.randint(0, len(queue)) if world.fails(0.1) else len(queue)
+                place = world.random.randint(0, len(queue)) if world.fails("bell late") else len(queue)
                 queue.insert(place, (bell.run_id, bell.token))
             world.bells_waiting(bell.queue)
 

@@ -74,11 +74,11 @@ class ModelStore:
         self._world.effect()
         with self._connection.begin():
             result = work(self._connection)
-            if self._world.fails(0.003):
+            if self._world.fails("commit"):
                 raise OperationalError("the disk is full", {}, Exception())
             self._world.effect()
         self._world.effect()
-        if self._world.fails(0.002):
+        if self._world.fails("commit answer"):
             raise OperationalError("the answer to COMMIT was lost", {}, Exception())
         return result
 

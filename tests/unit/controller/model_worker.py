@@ -19,7 +19,7 @@ from augury_workers.slot import Identity
 if TYPE_CHECKING:
     from server_simulator import World
 
-LONGEST_PAUSE = 8.0
+LONGEST_PAUSE = 6.0
 """Between two offers of an ended attempt's reports."""
 
 
@@ -87,7 +87,7 @@ class ModelAttempt:
         self.add({"k": "exit", "code": code, "signal": None, "cause": cause, "time": self.world.now})
         self.exit_s = len(self.reports)
         self.tree_gone()
-        if self.slot.host.up and not self.world.fails(0.03):
+        if self.slot.host.up and not self.world.fails("dies at its end"):
             self.finish(state)
         else:
             # Its worker dies between the two reports.
@@ -142,7 +142,7 @@ class ModelAttempt:
         batch = self.reports[self.sent :]
         run, token, nonce = self.identity.run, self.identity.token, self.identity.nonce
         reply = self.world.redis.say(run, token, nonce, batch)
-        if self.world.fails(0.01):
+        if self.world.fails("answer lost"):
             raise LinkError("the answer was lost")
         if reply[0] == "yours":
             self.renewed = self.world.now
@@ -209,12 +209,12 @@ class ModelHost:
         self.name = name
         self.queue = queue
         self.up = True
-        self.cut_until = 0.0
+        self.cut_until = self.down_until = 0.0
         self.slots = [ModelSlot(self, number) for number in range(slots)]
 
     def call(self) -> None:
         """Stand before every call to Redis."""
-        if not self.up or self.world.now < self.cut_until or self.world.fails(0.005):
+        if not self.up or self.world.now < self.cut_until or self.world.fails("no route"):
             raise LinkError("no route")
 
     def hello(self) -> None:
@@ -233,6 +233,7 @@ class ModelHost:
         if not self.up:
             return
         self.up = False
+        self.down_until = self.world.now + seconds
         for slot in self.slots:
             slot.drop(self.world.random.choice([True, True, False]) or self.world.local, seconds)
         self.world.after(seconds, self.come_back)
@@ -314,7 +315,7 @@ class ModelSlot:
         self.claiming = None
         self.attempt = ModelAttempt(self, order, identity)
         self.attempt.start()
-        if self.world.fails(0.06):
+        if self.world.fails("dies"):
             delay = self.world.random.uniform(0, self.world.longest_run)
             self.world.after(delay, self.die, self.attempt, self.world.random.uniform(0, 4))
 

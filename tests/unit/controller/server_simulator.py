@@ -11,7 +11,7 @@ import math
 import queue
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
@@ -43,6 +43,33 @@ FAULTS_END = 25.0
 BOUND = FAULTS_END + 240.0
 LOST_AFTER = 30.0
 QUEUE = "t"
+FAULTS = {
+    "crash": 0.0005,
+    "commit": 0.003,
+    "commit answer": 0.002,
+    "redis": 0.003,
+    "publish": 0.01,
+    "bell lost": 0.03,
+    "bell doubled": 0.03,
+    "bell late": 0.1,
+    "report doubled": 0.01,
+    "answer lost": 0.01,
+    "no route": 0.005,
+    "dies": 0.04,
+    "dies at its end": 0.03,
+}
+"""How likely each fault is where it can happen."""
+THEMES = (
+    (),
+    ("crash",),
+    ("commit", "commit answer"),
+    ("redis", "publish"),
+    ("bell lost", "bell doubled", "bell late"),
+    ("report doubled", "answer lost", "no route"),
+    ("dies", "dies at its end"),
+    ("strike",),
+)
+"""What happens more often than usual in one simulation."""
 
 
 class Clock:
@@ -195,12 +222,12 @@ class Server:
         self.world = world
         world.store.opened()
         self.broker = ModelBroker(world, world.store.epoch)
-        self.controller = world.parts.controller(world.store, self.broker, ModelDoorbells(world))
+        self.controller = controller_module.Controller(world.store, self.broker, ModelDoorbells(world))
         self.mailbox = Mailbox(self)
         self.controller._mailbox = self.mailbox
         self.roster = Roster(self.controller.slots_changed)
         lost_after = None if world.local else LOST_AFTER
-        self.ingest = world.parts.ingest(
+        self.ingest = ingest_module.Ingest(
             world.store,
             self.broker,
             self.controller,
@@ -211,7 +238,7 @@ class Server:
             on_hello=self._hello,
             on_told=lambda told: None,
         )
-        self.reaper = world.parts.reaper(
+        self.reaper = reaper_module.Reaper(
             world.store,
             self.broker,
             self.controller,
@@ -254,23 +281,14 @@ class Server:
         return not self.mailbox.ready and not self.mailbox.transit
 
 
-@dataclass(frozen=True)
-class Parts:
-    """The classes under test."""
-
-    controller: Any = controller_module.Controller
-    ingest: Any = ingest_module.Ingest
-    reaper: Any = reaper_module.Reaper
-
-
 class World(Timeline):
     """Everything of one seed."""
 
-    def __init__(self, seed: int, parts: Parts, *, faults: bool = True) -> None:
+    def __init__(self, seed: int, *, faults: bool = True) -> None:
         super().__init__(seed)
-        self.parts = parts
         self.faults = faults
         self.storm = self.random.choice([0.3, 1, 2])
+        self.theme = self.random.choice(THEMES)
         self.local = self.chance(0.3)
         self.instance = "local" if self.local else "main"
         # Some commands must outlast the time after which a silent attempt is given up.
@@ -302,20 +320,24 @@ class World(Timeline):
             self.after(dice.uniform(0, 8), self.submit)
         self.after(1, self.look)
         if self.faults:
-            for _ in range(round(self.storm * dice.randint(1, 4))):
+            often = 3 if "strike" in self.theme else 1
+            for _ in range(round(self.storm * often * dice.randint(1, 4))):
                 self.after(dice.uniform(0, FAULTS_END), self.strike)
             if self.slow:
                 self.after(dice.uniform(5, 15), self.hosts[0].cut, dice.uniform(20, 60))
 
     # --- faults ---
 
-    def fails(self, probability: float) -> bool:
+    def fails(self, fault: str) -> bool:
         """Tell whether a fault happens now; after a while there are none, so that all must end."""
-        return self.faults and self.now < FAULTS_END and self.chance(probability * self.storm)
+        if not self.faults or self.now >= FAULTS_END:
+            return False
+        often = 8 if fault in self.theme else 1
+        return self.chance(FAULTS[fault] * self.storm * often)
 
     def effect(self) -> None:
         """Stand between two effects of the server: its process may end here."""
-        if self.fails(0.0005):
+        if self.fails("crash"):
             raise Crash
 
     def strike(self) -> None:
@@ -385,6 +407,11 @@ class World(Timeline):
     def request_of(self, record: SearchRecord) -> Request:
         """Return what the user had asked for, who may not have had the answer yet."""
         return next(one for one in self.requests if record.owner == one.owner)
+
+    @property
+    def calm(self) -> float:
+        """When nothing fails any more and every worker is back."""
+        return max(FAULTS_END, *(max(host.cut_until, host.down_until) for host in self.hosts))
 
     # --- users ---
 
@@ -517,31 +544,31 @@ def inside(world: World) -> Iterator[None]:
     def create(name: str, **options: Any) -> Any:
         return world.learner if name == "bayesian" else real(name, **options)
 
-    with (
-        mock.patch.object(sampling, "create", create),
-        mock.patch.object(controller_module, "time", clock),
-        mock.patch.object(controller_module, "warm_up", lambda: None),
-        mock.patch.object(ingest_module, "time", clock),
-        mock.patch.object(reaper_module, "time", clock),
-        mock.patch.object(orders, "GRACE_SECONDS", 1.0),
-    ):
+    with ExitStack() as patches:
+        # By the globals of the classes: they may be those of a mutant.
+        for part in (controller_module.Controller, ingest_module.Ingest, reaper_module.Reaper):
+            patches.enter_context(mock.patch.dict(part.__init__.__globals__, time=clock))
+        controller = controller_module.Controller.__init__.__globals__
+        patches.enter_context(mock.patch.dict(controller, warm_up=lambda: None))
+        patches.enter_context(mock.patch.dict(orders.build.__globals__, GRACE_SECONDS=1.0))
+        patches.enter_context(mock.patch.object(sampling, "create", create))
         yield
 
 
-def simulate(seed: int, parts: Parts = Parts(), *, faults: bool = True) -> World:
+def simulate(seed: int, *, faults: bool = True) -> World:
     """Run one seed to its end and return the world as it is then.
 
     Raises:
         Violation: something went wrong; the message names the seed, which replays alone.
     """
-    world = World(seed, parts, faults=faults)
+    world = World(seed, faults=faults)
     try:
         with inside(world):
             world.begin()
             world.run(BOUND + 10 * world.longest_run, lambda: not world.open)
             # What is left of ended attempts is offered for a while longer.
-            rest = max(world.now, FAULTS_END + 60.0) + 20.0
-            world.run(math.inf, lambda: world.now > rest)
+            ended = world.now
+            world.run(math.inf, lambda: world.now > max(ended, world.calm) + 12.0)
             checks.check_end(world)
     except Exception as error:
         raise Violation(f"seed {seed}, at {world.now:.3f} s: {error}") from error
