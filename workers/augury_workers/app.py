@@ -14,7 +14,7 @@ from kombu import Connection, Exchange, Queue
 from augury_workers import protocol
 from augury_workers.handover import SlotKeeper, SlotSetting
 from augury_workers.hello import Hello
-from augury_workers.settings import Settings, celery_url
+from augury_workers.settings import Settings
 
 logger = logging.getLogger("augury_workers")
 
@@ -36,7 +36,7 @@ class _Connection(Connection):
 
 def make_app(settings: Settings) -> Celery:
     """Return the Celery application of a worker; Celery carries the doorbell and nothing else."""
-    app = Celery("augury", broker=celery_url(settings.redis_url), set_as_current=True)
+    app = Celery("augury", broker=protocol.celery_url(settings.redis_url), set_as_current=True)
     app.conf.update(
         accept_content=["json"],
         result_accept_content=["json"],

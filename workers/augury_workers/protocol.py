@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 VERSION = 1
 
@@ -65,6 +66,19 @@ class Keys:
     def attempt(self, run: int) -> str:
         """Hash of the open attempt of `run`: token nonce want ack gen (server), beat sent (worker)."""
         return f"{self.prefix}att:{run}"
+
+
+def celery_url(redis_url: str) -> str:
+    """Return the broker's URL as Celery spells it: `unix:///p?db=1` -> `redis+socket:///p?virtual_host=1`."""
+    parts = urlsplit(redis_url)
+    if parts.scheme != "unix":
+        return redis_url
+    options = dict(parse_qsl(parts.query))
+    username = options.pop("username", unquote(parts.username or ""))
+    password = options.pop("password", unquote(parts.password or ""))
+    login = f"{quote(username, safe='')}:{quote(password, safe='')}@" if password else ""
+    options["virtual_host"] = options.pop("db", "0")
+    return f"redis+socket://{login}{parts.path}?{urlencode(options)}"
 
 
 def queue_name(machine_type: str) -> str:

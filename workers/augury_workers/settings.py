@@ -8,7 +8,6 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from augury_workers import platform, protocol
 from augury_workers.link import parse_url
@@ -90,23 +89,6 @@ def default_state_dir(environment: Mapping[str, str], host: str) -> str:
     """Return where a worker keeps its state; per host, as home folders are often shared between hosts."""
     base = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return str(Path(base, "augury", host))
-
-
-def celery_url(redis_url: str) -> str:
-    """Return the broker URL for Celery: `unix:///p?db=1` becomes `redis+socket:///p?virtual_host=1`."""
-    parts = urlsplit(redis_url)
-    if parts.scheme != "unix":
-        return redis_url
-    address = parse_url(redis_url)
-    login = ""
-    if address.password is not None:
-        login = f"{quote(address.username or '', safe='')}:{quote(address.password, safe='')}@"
-    options = [(name, value) for name, value in parse_qsl(parts.query) if name not in _LOGIN_OPTIONS]
-    options.append(("virtual_host", str(address.database)))
-    return f"redis+socket://{login}{quote(unquote(parts.path))}?{urlencode(options)}"
-
-
-_LOGIN_OPTIONS = ("db", "username", "password")
 
 
 def _check_secret(environment: Mapping[str, str]) -> None:

@@ -7,22 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
-from augury_workers.protocol import TASK_NAME, Keys, task_id
-
-
-def celery_url(redis_url: str) -> str:
-    """Return the URL of the broker as Celery spells it: `unix:///s?db=0` -> `redis+socket:///s?virtual_host=0`."""
-    parts = urlsplit(redis_url)
-    if parts.scheme != "unix":
-        return redis_url
-    database = parse_qs(parts.query).get("db", ["0"])[0]
-    return f"redis+socket://{parts.path}?virtual_host={database}"
-
+from augury_workers.protocol import TASK_NAME, Keys, celery_url, task_id
 
 PUBLISH_FAILURES = (OperationalError, KombuError, OSError)
 """What `Doorbells.publish` raises when the broker does not answer."""

@@ -229,7 +229,7 @@ class Doorbell:
     """Publishes doorbells as the server does."""
 
     def __init__(self, url: str) -> None:
-        from augury_workers.settings import celery_url
+        from augury_workers.protocol import celery_url
 
         self.app = Celery("test", broker=celery_url(url), set_as_current=False)
         self.app.conf.update(

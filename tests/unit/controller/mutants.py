@@ -20,6 +20,8 @@ class Mutant:
     module: str
     old: str
     new: str
+    theme: tuple[str, ...] | None = None
+    """The faults under which it shows soonest."""
 
     def build(self) -> ModuleType:
         """Return the copy with the bug in it."""
@@ -34,7 +36,11 @@ class Mutant:
     def installed(self) -> Iterator[None]:
         """Let everything that uses the module use the copy."""
         original, copy = importlib.import_module(self.module), self.build()
-        own = {name: thing for name, thing in vars(original).items() if getattr(thing, "__module__", "") == self.module}
+        own = {
+            name: thing
+            for name, thing in vars(original).items()
+            if getattr(thing, "__module__", "") == self.module
+        }
         users = [module for name, module in list(sys.modules.items()) if name.startswith("augury.")]
         with ExitStack() as patches:
             for user in users:
@@ -72,24 +78,24 @@ _RUNS, _LOOP = "augury.store.runs", "augury.controller.loop"
 _INTAKE, _INGEST, _REAPER = "augury.ingest.intake", "augury.ingest.loop", "augury.reaper"
 
 OF_SERVER = [
-    Mutant("a claim needs no token", _RUNS, '        runs.c.token == bindparam("of_token"),\n        runs.c.state == "queued",', '        bindparam("of_token") > 0,\n        runs.c.state == "queued",'),
+    Mutant("a claim needs no token", _RUNS, '        runs.c.token == bindparam("of_token"),\n        runs.c.state == "queued",', '        bindparam("of_token") > 0,\n        runs.c.state == "queued",', ("bell doubled", "bell late", "dies",)),
     Mutant("a run is granted twice", _RUNS, '        runs.c.state == "queued",\n        runs.c.want == "",', '        runs.c.state.in_(OPEN_STATES),\n        runs.c.want == "",'),
     Mutant("a lost run keeps its token", _RUNS, '"token": run.token + 1, "nonce": "", "lost"', '"token": run.token, "nonce": "", "lost"'),
-    Mutant("a run is lost for ever", _RUNS, "current.lost >= MAX_LOST_ATTEMPTS", "current.lost >= 99"),
-    Mutant("a late attempt is heard", _INTAKE, "(attempt.run.token, attempt.run.nonce) != (token, nonce)", "False"),
-    Mutant("reports count in any order", _INTAKE, "if report.s != attempt.ack + 1:", "if report.s <= attempt.ack:"),
-    Mutant("a run that had ended is queued again", _INTAKE, "if attempt.exit:", "if False:"),
+    Mutant("a run is lost for ever", _RUNS, "current.lost >= MAX_LOST_ATTEMPTS", "current.lost >= 99", ("dies",)),
+    Mutant("a late attempt is heard", _INTAKE, "(attempt.run.token, attempt.run.nonce) != (token, nonce)", "False", ("report doubled", "dies",)),
+    Mutant("reports count in any order", _INTAKE, "if report.s != attempt.ack + 1:", "if report.s <= attempt.ack:", ("reports lost",)),
+    Mutant("a run that had ended is queued again", _INTAKE, "if attempt.exit:", "if False:", ("dies at its end",)),
     Mutant("a repeated claim is denied", _INTAKE, "            self._grant(attempt.run, attempt.ack)\n", '            self._outcome.denied.append((claim.nonce, "superseded"))\n'),
-    Mutant("the end of an attempt is not acknowledged again", _INTAKE, "            self._late(report)\n", ""),
+    Mutant("the end of an attempt is not acknowledged again", _INTAKE, "            self._late(report)\n", "", ("redis",)),
     Mutant("a dead attempt is not answered", _INTAKE, "            self._outcome.left.append(run)\n", "            pass\n"),
-    Mutant("what a failed commit did is not read again", _INGEST, "        self._controller.missed()\n", ""),
-    Mutant("orders have no lease", _INGEST, "self._environments, self._lost_after)", "self._environments, None)"),
+    Mutant("what a failed commit did is not read again", _INGEST, "        self._controller.missed()\n", "", ("commit answer",)),
+    Mutant("orders have no lease", _INGEST, "self._environments, self._lost_after)", "self._environments, None)", ("slow", "worker cut off",)),
     Mutant("requeued runs are not told", _INGEST, "            self._controller.run_requeued(run)\n", "            pass\n"),
-    Mutant("lost reports are not asked for", _REAPER, "return now - known.at >= _EMPTY_SECONDS", "return False"),
+    Mutant("lost reports are not asked for", _REAPER, "return now - known.at >= _EMPTY_SECONDS", "return False", ("reports lost",)),
     Mutant("missing hashes are not written", _REAPER, "return beat is not None and (beat", "return beat is None or (beat"),
     Mutant("lost doorbells are not found", _REAPER, "self._controller.doorbells_lost(queue)", "pass"),
-    Mutant("silent attempts are never given up", _REAPER, "if silent > lost_after and", "if silent < 0 and"),
-    Mutant("a failed command is not read again", _LOOP, "                future.set_exception(error)\n                raise\n", "                future.set_exception(error)\n"),
+    Mutant("silent attempts are never given up", _REAPER, "if silent > lost_after and", "if silent < 0 and", ("worker dies",)),
+    Mutant("a failed command is not read again", _LOOP, "                future.set_exception(error)\n                raise\n", "                future.set_exception(error)\n", ("commit", "commit answer",)),
     Mutant("held runs are forgotten at a restart", _LOOP, "progress.held.add(run_id)", "progress.rung.add(run_id)"),
     Mutant("the memo is forgotten at a restart", _LOOP, "        learning.memo = record.memo\n", ""),
     Mutant("pending runs are forgotten at a restart", _LOOP, "            learning.pending[run.id] = learning.sampling.values_of(run.assignment)\n", "            pass\n"),
@@ -97,5 +103,5 @@ OF_SERVER = [
     Mutant("a killed run stays pending", _LOOP, "                learning.pending.pop(run_id, None)\n", "                pass\n"),
     Mutant("a result is not told to the sampler", _LOOP, "            if run.state in _LEARNS_FROM:\n                learning.observations", "            if run.state == 'complete':\n                learning.observations"),
     Mutant("exhaustion is not told", _LOOP, "return step(self._state, Exhausted(search_id))", "return []"),
-    Mutant("a wish does not reach held runs", _LOOP, "held = runs.raise_want(connection, [run.id for run in members if run.id not in set(killed)], want)", "held = []"),
+    Mutant("a wish does not reach held runs", _LOOP, "held = runs.raise_want(connection, [run.id for run in members if run.id not in set(killed)], want)", "held = []", ("slow",)),
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import queue
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,6 +59,17 @@ FAULTS = {
     "dies at its end": 0.03,
 }
 """How likely each fault is where it can happen."""
+STRIKES = {
+    "server dies",
+    "worker cut off",
+    "worker dies",
+    "flush",
+    "other redis",
+    "reports lost",
+    "bells lost",
+    "hashes lost",
+}
+"""Larger faults, a few in each simulation."""
 THEMES = (
     (),
     ("crash",),
@@ -67,7 +78,9 @@ THEMES = (
     ("bell lost", "bell doubled", "bell late"),
     ("report doubled", "answer lost", "no route"),
     ("dies", "dies at its end"),
-    ("strike",),
+    ("server dies", "worker cut off", "worker dies"),
+    ("flush", "other redis", "reports lost", "bells lost", "hashes lost"),
+    ("slow",),
 )
 """What happens more often than usual in one simulation."""
 
@@ -284,15 +297,15 @@ class Server:
 class World(Timeline):
     """Everything of one seed."""
 
-    def __init__(self, seed: int, *, faults: bool = True) -> None:
+    def __init__(self, seed: int, theme: Collection[str] | None, *, faults: bool = True) -> None:
         super().__init__(seed)
         self.faults = faults
         self.storm = self.random.choice([0.3, 1, 2])
-        self.theme = self.random.choice(THEMES)
+        self.theme = THEMES[seed % len(THEMES)] if theme is None else theme
         self.local = self.chance(0.3)
         self.instance = "local" if self.local else "main"
         # Some commands must outlast the time after which a silent attempt is given up.
-        self.slow = self.chance(0.15)
+        self.slow = "slow" in self.theme
         self.longest_run = 60.0 if self.slow else 3.0
         self.redis = ModelRedis(self)
         self.store = ModelStore(self)
@@ -320,7 +333,7 @@ class World(Timeline):
             self.after(dice.uniform(0, 8), self.submit)
         self.after(1, self.look)
         if self.faults:
-            often = 3 if "strike" in self.theme else 1
+            often = 3 if STRIKES & set(self.theme) else 1
             for _ in range(round(self.storm * often * dice.randint(1, 4))):
                 self.after(dice.uniform(0, FAULTS_END), self.strike)
             if self.slow:
@@ -342,21 +355,23 @@ class World(Timeline):
 
     def strike(self) -> None:
         """Let one larger fault happen."""
-        dice, data = self.random, self.redis
-        host = dice.choice(self.hosts)
         longest = 6.0 if self.local else 45.0
-        dice.choice(
-            [
-                self.crash,
-                data.flush,
-                data.restart,
-                data.lose_reports,
-                data.lose_bells,
-                data.lose_attempts,
-                lambda: host.cut(dice.uniform(0.5, longest)),
-                lambda: host.crash(dice.uniform(0.5, longest)),
-            ]
-        )()
+        kind = self.random.choice(sorted(STRIKES & set(self.theme) or STRIKES))
+        if kind == "server dies":
+            self.crash()
+        elif kind in ("worker cut off", "worker dies"):
+            host, seconds = self.random.choice(self.hosts), self.random.uniform(0.5, longest)
+            (host.cut if kind == "worker cut off" else host.crash)(seconds)
+        else:
+            data = self.redis
+            losses = {
+                "flush": data.flush,
+                "other redis": data.restart,
+                "reports lost": data.lose_reports,
+                "bells lost": data.lose_bells,
+                "hashes lost": data.lose_attempts,
+            }
+            losses[kind]()
 
     def crash(self) -> None:
         """End the server process; another one comes."""
@@ -555,13 +570,15 @@ def inside(world: World) -> Iterator[None]:
         yield
 
 
-def simulate(seed: int, *, faults: bool = True) -> World:
+def simulate(seed: int, theme: Collection[str] | None = None, *, faults: bool = True) -> World:
     """Run one seed to its end and return the world as it is then.
+
+    `theme` are the faults that happen most; without it the seed decides.
 
     Raises:
         Violation: something went wrong; the message names the seed, which replays alone.
     """
-    world = World(seed, faults=faults)
+    world = World(seed, theme, faults=faults)
     try:
         with inside(world):
             world.begin()

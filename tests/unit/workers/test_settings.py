@@ -9,8 +9,8 @@ import pytest
 
 from augury_workers import settings
 from augury_workers.link import parse_url
+from augury_workers.protocol import celery_url
 from augury_workers.secret import SecretFile, SettingError
-from augury_workers.settings import celery_url
 
 KEY = base64.b64encode(b"k" * 32).decode()
 
