@@ -333,13 +333,16 @@ def listing(
     limit: int,
     owner: str | None,
     states: Sequence[str] = (),
+    search_ids: Collection[int] | None = None,
 ) -> list[RunRecord]:
-    """Return runs, newest first, with an id below `before`."""
+    """Return runs (of the searches named, or of all), newest first, with an id below `before`."""
     statement = select(runs).order_by(runs.c.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(runs.c.id < before)
     if states:
         statement = statement.where(runs.c.state.in_(states))
+    if search_ids is not None:
+        statement = statement.where(runs.c.search_id.in_(search_ids))
     if owner is not None:
         statement = statement.join(searches, searches.c.id == runs.c.search_id).where(
             searches.c.owner == owner

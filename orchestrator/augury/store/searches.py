@@ -189,6 +189,13 @@ def listing(
         before = read[-1].id
 
 
+def with_label(connection: Connection, label: str) -> list[int]:
+    """Return the ids of all searches, and of those of one behind single runs, that carry a label."""
+    likely = select(searches).where(searches.c.spec.contains(json.dumps(label), autoescape=True))
+    found = (SearchRecord.of(row) for row in connection.execute(likely))
+    return [search.id for search in found if label in search.spec.labels]
+
+
 def counts(connection: Connection, search_ids: Sequence[int]) -> dict[int, dict[str, int]]:
     """Return the number of runs by state of each search."""
     statement = (

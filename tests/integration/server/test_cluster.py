@@ -80,3 +80,19 @@ def test_a_flushed_broker_loses_nothing(cluster: Cluster) -> None:
     assert states(service, search_id) == ["complete"] * 20
     with service.store.read() as connection:
         assert {run.attempts for run in runs.of_search(connection, search_id)} == {1}
+
+
+def test_labels_find_the_runs_of_their_searches(cluster: Cluster) -> None:
+    service = cluster.serve()
+    cluster.worker("K80", 2)
+    wait_until(lambda: service.roster.slots("k80") == 2)
+    odd = 'a "quoted" 50% \\ é'
+    wanted = service.submit(grid(2, labels=(odd, "paper")), "ada", dry_run=False).search_id
+    service.submit(grid(3, labels=("papers",), description="paper"), "ada", dry_run=False)
+    with service.store.read() as connection:
+        for label in (odd, "paper"):
+            ids = searches.with_label(connection, label)
+            assert ids == [wanted]
+            found = runs.listing(connection, before=None, limit=10, owner="ada", search_ids=ids)
+            assert [run.search_id for run in found] == [wanted] * 2
+        assert searches.with_label(connection, "none") == []

@@ -53,12 +53,15 @@ def list_runs(
     """List runs, newest first: one's own, or everybody's with `all`."""
     with service.store.read() as connection:
         found = runs.listing(
-            connection, before=before, limit=limit, owner=None if all else owner, states=state or ()
+            connection,
+            before=before,
+            limit=limit,
+            owner=None if all else owner,
+            states=state or (),
+            search_ids=None if label is None else searches.with_label(connection, label),
         )
         pairs = with_searches(connection, found)
-    documents = [
-        views.run_json(run, search) for run, search in pairs if label is None or label in search.spec.labels
-    ]
+    documents = [views.run_json(run, search) for run, search in pairs]
     return {"runs": documents, "next": found[-1].id if len(found) == limit else None}
 
 
