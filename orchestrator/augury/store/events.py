@@ -48,6 +48,9 @@ def add_all(
         connection.execute(insert(events), [row | {"run_id": run_id} for run_id in run_ids])
 
 
+PAGE = 500
+"""Events that are read at a time."""
+
 _AFTER = select(events).where(events.c.id > bindparam("after")).order_by(events.c.id).limit(bindparam("most"))
 
 
@@ -57,7 +60,7 @@ def after(
     *,
     search_id: int | None = None,
     run_id: int | None = None,
-    most: int = 500,
+    most: int = PAGE,
 ) -> Sequence[Event]:
     """Return the next events after id `last`, oldest first, of one search or run if named."""
     statement = _AFTER

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,22 +11,9 @@ import pytest
 
 from augury.store.database import Store
 from tests.contract.store.databases import Database
-from tests.support.postgres import NoPostgresError, Postgres, quick_place
+from tests.support.postgres import Postgres, quick_place
 
 KINDS = ("sqlite", "postgresql")
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server; without one the test is skipped, and fails where it must not be missed."""
-    try:
-        server = Postgres()
-    except NoPostgresError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    yield server
-    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -126,7 +126,8 @@ async def _stream(
             if quiet >= _KEEP_ALIVE_SECONDS:
                 quiet = 0.0
                 yield ": keep-alive\n\n"
-            await asyncio.sleep(_LOOK_SECONDS)
+            if len(found) < events.PAGE:
+                await asyncio.sleep(_LOOK_SECONDS)
     finally:
         service.hints.leave(reader)
 
