@@ -8,11 +8,14 @@ same bytes may arrive twice.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 SEGMENT_BYTES = 1024 * 1024
 TAIL_SEGMENTS = 8
+
+_HOLE = re.compile(rb"\x00{64,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,11 @@ class LogPage:
     def next_offset(self) -> int:
         """Where the next page starts."""
         return self.offset + len(self.data)
+
+
+def readable(data: bytes) -> str:
+    """Return output as text; where bytes were dropped on the way, which leaves zeros, a line says so."""
+    return _HOLE.sub(b"\n[augury: output is missing here]\n", data).decode("utf-8", "replace")
 
 
 class LogFiles:

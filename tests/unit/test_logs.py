@@ -65,6 +65,14 @@ def test_tail_gives_the_last_lines(tmp_path: Path) -> None:
     assert page.next_offset == files.size(1, 1)
 
 
+def test_bytes_that_never_came_are_told_not_shown(tmp_path: Path) -> None:
+    files = LogFiles(tmp_path)
+    files.write(1, 1, 0, b"begin")
+    files.write(1, 1, 5000, b"end")
+    text = logs.readable(files.read(1, 1, 0, 10_000).data)
+    assert text == "begin\n[augury: output is missing here]\nend"
+
+
 @given(st.lists(st.binary(min_size=1, max_size=200), max_size=30), st.integers(1, 64))
 def test_reading_by_pages_gives_everything(tmp_path_factory, parts: list[bytes], limit: int) -> None:
     files = LogFiles(tmp_path_factory.mktemp("logs"))

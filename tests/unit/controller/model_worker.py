@@ -70,30 +70,31 @@ class ModelAttempt:
         self.world.after(0.01, self.say)
 
     def send_point(self, index: int, value: float) -> None:
-        if self.alive:
+        if self.alive and not self.exit_s:
             self.points.append(value)
             point = [index, protocol.encode_value(value), self.world.now]
             self.add({"k": "metric", "name": "m", "points": [point]})
 
     def send_output(self, data: bytes) -> None:
-        if self.alive:
+        if self.alive and not self.exit_s:
             self.add({"k": "log", "o": self.log_bytes}, data)
             self.log_bytes += len(data)
 
     def exit(self, code: int | None, cause: str, state: str) -> None:
-        """The command has ended by itself or was made to: report so, now and after its tree is gone."""
-        if not self.alive:
+        """The command has ended by itself or was made to: report so, and again when its tree is gone."""
+        if not self.alive or self.exit_s:
             return
         self.add({"k": "exit", "code": code, "signal": None, "cause": cause, "time": self.world.now})
         self.exit_s = len(self.reports)
-        self.tree_gone()
-        if self.slot.host.up and not self.world.fails("dies at its end"):
-            self.finish(state)
-        else:
-            # Its worker dies between the two reports.
-            self.slot.die(self, self.world.random.uniform(0, 5))
+        lingers = self.world.random.choice([0.0, 0.0, 1.0])
+        if self.world.fails("dies at its end"):
+            self.world.after(lingers, self.slot.die, self, self.world.random.uniform(0, 5))
+        self.world.after(lingers, self.finish, state)
 
     def finish(self, state: str) -> None:
+        if not self.alive:
+            return
+        self.tree_gone()
         body = {"k": "final", "state": state, "log_bytes": self.log_bytes, "dropped": 0, "detail": ""}
         self.add(body)
         self.ended = True

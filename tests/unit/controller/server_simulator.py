@@ -81,6 +81,7 @@ THEMES = (
     ("server dies", "worker cut off", "worker dies"),
     ("flush", "other redis", "reports lost", "bells lost", "hashes lost"),
     ("slow",),
+    ("users", "commit answer"),
 )
 """What happens more often than usual in one simulation."""
 
@@ -302,10 +303,10 @@ class World(Timeline):
         self.faults = faults
         self.storm = self.random.choice([0.3, 1, 2])
         self.theme = THEMES[seed % len(THEMES)] if theme is None else theme
-        self.local = self.chance(0.3)
+        self.slow = "slow" in self.theme
+        self.local = not self.slow and self.chance(0.3)
         self.instance = "local" if self.local else "main"
         # Some commands must outlast the time after which a silent attempt is given up.
-        self.slow = "slow" in self.theme
         self.longest_run = 60.0 if self.slow else 3.0
         self.redis = ModelRedis(self)
         self.store = ModelStore(self)
@@ -337,7 +338,7 @@ class World(Timeline):
             for _ in range(round(self.storm * often * dice.randint(1, 4))):
                 self.after(dice.uniform(0, FAULTS_END), self.strike)
             if self.slow:
-                self.after(dice.uniform(5, 15), self.hosts[0].cut, dice.uniform(20, 60))
+                self.after(dice.uniform(5, 15), self.hosts[0].cut, LOST_AFTER + dice.uniform(-10, 20))
 
     # --- faults ---
 
@@ -473,10 +474,12 @@ class World(Timeline):
 
     def plan_interference(self, request: Request) -> None:
         dice = self.random
-        if self.faults and self.chance(0.25):
+        often = 3 if "users" in self.theme else 1
+        if self.faults and self.chance(0.25 * often):
             self.after(dice.uniform(0.1, 12), self.end, request, dice.choice(["stop", "kill"]))
-        if self.faults and self.chance(0.3):
-            self.after(dice.uniform(0.1, 8), self.end_some, request)
+        for _ in range(often * 3 if self.faults else 0):
+            if self.chance(0.1):
+                self.after(dice.uniform(0.1, 8), self.end_some, request)
 
     def command(self, work: Callable[[Any], Any]) -> bool:
         """A user's command reaches the server; tell whether it was answered."""

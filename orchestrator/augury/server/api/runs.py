@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from augury.errors import UsageError
+from augury.logs import readable
 from augury.run import FINAL_STATES, Want
 from augury.server import views
 from augury.server.api.common import Id, Limit, Owner, TheService
@@ -125,7 +126,7 @@ def logs(
         page = service.logs.read(run_id, attempt.token, offset, limit)
     done = run.state in FINAL_STATES and page.next_offset >= service.logs.size(run_id, attempt.token)
     return {
-        "text": page.data.decode("utf-8", "replace"),
+        "text": readable(page.data),
         "offset": page.offset,
         "next_offset": page.next_offset,
         "complete": done,
