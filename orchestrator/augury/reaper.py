@@ -144,7 +144,9 @@ class Reaper:
 
     def _find_lost_doorbells(self, now: float) -> None:
         """Ring anew where doorbells are unclaimed although their queue has been empty for 2 s."""
-        for queue in self._controller.rung():
+        rung = self._controller.rung()
+        self._empty_since = {queue: since for queue, since in self._empty_since.items() if queue in rung}
+        for queue in rung:
             if not self._broker.is_empty(queue) or self._broker.pending_reports():
                 self._empty_since.pop(queue, None)
                 continue

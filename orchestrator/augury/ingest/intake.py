@@ -140,8 +140,7 @@ class Intake:
             self._finish(attempt, _ended(attempt.exit, None), 0)
             return
         self._flush_points()
-        current = runs.get(self._connection, run.id)
-        after = runs.lose(self._connection, self._now, current or run, reason)
+        after = runs.lose(self._connection, self._now, run, reason)
         self._outcome.attempts[run.id] = None
         if after is None:
             return

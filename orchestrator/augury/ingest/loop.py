@@ -59,6 +59,7 @@ class Ingest:
         self._on_told = on_told
         self._attempts: dict[int, OpenAttempt] = {}
         self._requests: dict[int, SearchRecord] = {}
+        self._unsure = False
         self._generations = itertools.count(1)
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -93,12 +94,7 @@ class Ingest:
                 return outcome
 
             answers = self._broker.answers()
-            try:
-                outcome = self._store.writer.call(work)
-            except FAILURES:
-                self._forget()
-                raise
-            self._answer(outcome, answers)
+            self._answer(self._write(work), answers)
             answers.send()
 
     def _loop(self) -> None:
@@ -107,6 +103,8 @@ class Ingest:
                 entries = self._broker.read_reports(_READ_AT_MOST, _BLOCK_MS)
                 if entries:
                     self._take(entries)
+                else:
+                    self._catch_up()
             except BROKER_FAILURES as error:
                 _log.warning("the broker does not answer: %s", error)
                 self._stopping.wait(0.5)
@@ -153,16 +151,24 @@ class Ingest:
 
     def _commit(self, messages: Sequence[Message]) -> Outcome:
         intake = Intake(self._attempts, self._requests, self._logs, time.time())
-        try:
-            return self._store.writer.call(lambda connection: intake(connection, messages))
-        except FAILURES:
-            self._forget()
-            raise
+        return self._write(lambda connection: intake(connection, messages))
 
-    def _forget(self) -> None:
-        """Whether a commit holds is unknown: have what is remembered of the store read again."""
-        self._attempts.clear()
-        self._controller.missed()
+    def _write(self, work: Callable[[Connection], Outcome]) -> Outcome:
+        try:
+            outcome = self._store.writer.call(work)
+        except FAILURES:
+            # Whether the commit holds is unknown: what is remembered of the store is read again.
+            self._attempts.clear()
+            self._unsure = True
+            raise
+        self._catch_up()
+        return outcome
+
+    def _catch_up(self) -> None:
+        """After a commit that failed: have the controller read what it may have missed."""
+        if self._unsure:
+            self._unsure = False
+            self._controller.missed()
 
     def _answer(self, outcome: Outcome, answers: Answers) -> None:
         """Tell what is committed: the controller at once, the workers with `answers`."""

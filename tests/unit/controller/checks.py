@@ -90,7 +90,7 @@ def check_nothing_left(world: World) -> None:
     require(not kept, f"the hashes of runs {kept} stay in Redis for ever")
     for run_id, attempts in world.attempts.items():
         for attempt in attempts:
-            # A broker that was flushed after the end of a run knows it no more: those are dropped after a week.
+            # A broker that was flushed after the end of a run knows nothing of it: that waits for a week.
             waits = not attempt.settled and attempt.verdict != "gone" and (attempt.died or attempt.ended)
             require(not waits, f"an attempt of run {run_id} waits for ever for an answer")
 
@@ -149,7 +149,7 @@ def check_run(world: World, connection: Any, request: Request, run: RunRecord) -
 
 
 def check_proposals(world: World, record: SearchRecord, members: list[RunRecord]) -> None:
-    """Each suggestion is what the sampler says to the recorded arrivals, and it was told all that had landed."""
+    """Each suggestion is what the sampler says to the recorded arrivals, of which none is kept from it."""
     asks = world.learner.asks[record.spec.seed or 0]
     text = {run.position: run.assignment.texts["x"] for run in members}
     goal = -1 if record.spec.goal == "minimize" else 1

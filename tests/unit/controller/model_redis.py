@@ -73,7 +73,8 @@ class ModelRedis:
         self._append(encoded)
         if self._world.fails("report doubled"):
             # A client that had no answer has sent it again.
-            self._world.after(self._world.random.uniform(0.01, 20), self._append, encoded)
+            late = self._world.random.choice([1.0, 3.0, 20.0])
+            self._world.after(self._world.random.uniform(0.01, late), self._append, encoded)
 
     def _append(self, fields: Fields) -> None:
         self._entries += 1
@@ -142,10 +143,6 @@ class ModelBroker(Broker):
         self._before()
         return self._data.stream[: min(count, self._world.random.choice([1, 3, 1000]))]
 
-    def answers(self) -> ModelBroker:
-        """Each answer is sent at once here: losing one of them is losing what follows too."""
-        return self
-
     def send(self) -> None:
         self._before()
 
@@ -178,7 +175,9 @@ class ModelBroker(Broker):
 
     def is_empty(self, queue: str) -> bool:
         self._before()
-        return not self._data.bells.get(queue) and not self._data.handed
+        empty = not self._data.bells.get(queue) and not self._data.handed
+        self._world.looks.append((self._world.now, empty and not self._data.stream))
+        return empty
 
 
 class ModelAnswers(Answers):

@@ -14,6 +14,7 @@ from timeline import Violation
 from augury_workers import protocol
 from augury_workers.attempt import fence_seconds
 from augury_workers.claim import check_order
+from augury_workers.conversation import GONE_SECONDS
 from augury_workers.slot import Identity
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class ModelAttempt:
         """Its process tree is there."""
         self.ended = False
         """The final report is written."""
+        self.ended_at = 0.0
         self.died: str | None = None
         self.settled = False
         """The server has everything, or wants nothing."""
@@ -97,7 +99,7 @@ class ModelAttempt:
         self.tree_gone()
         body = {"k": "final", "state": state, "log_bytes": self.log_bytes, "dropped": 0, "detail": ""}
         self.add(body)
-        self.ended = True
+        self.ended, self.ended_at = True, self.world.now
 
     def tree_gone(self) -> None:
         if self.alive:
@@ -131,11 +133,11 @@ class ModelAttempt:
             self.settled = True
             self.tree_gone()
             self.slot.free()
-        elif self.verdict == "gone":
-            self.world.after(0.5, self.say)
-        elif self.ended and self.sent == len(self.reports):
+        elif self.ended and (self.sent == len(self.reports) or self.world.now - self.ended_at > GONE_SECONDS):
             self.slot.offer(self)
             self.slot.free()
+        elif self.verdict == "gone":
+            self.world.after(0.5, self.say)
 
     def exchange(self) -> str:
         """Call SAY once and take its answer in."""

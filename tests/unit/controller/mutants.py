@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table of texts
 """Copies of modules with one bug in each: a simulator that does not find them proves nothing."""
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ OF_SERVER = [
     Mutant("a repeated claim is denied", _INTAKE, "            self._grant(attempt.run, attempt.ack)\n", '            self._outcome.denied.append((claim.nonce, "superseded"))\n'),
     Mutant("the end of an attempt is not acknowledged again", _INTAKE, "            self._late(report)\n", "", ("redis",)),
     Mutant("a dead attempt is not answered", _INTAKE, "            self._outcome.left.append(run)\n", "            pass\n"),
-    Mutant("what a failed commit did is not read again", _INGEST, "        self._controller.missed()\n", "", ("commit answer",)),
+    Mutant("what a failed commit did is not read again", _INGEST, "            self._controller.missed()\n", "", ("commit answer",)),
     Mutant("orders have no lease", _INGEST, "self._environments, self._lost_after)", "self._environments, None)", ("slow", "worker cut off",)),
     Mutant("requeued runs are not told", _INGEST, "            self._controller.run_requeued(run)\n", "            pass\n"),
     Mutant("lost reports are not asked for", _REAPER, "return now - known.at >= _EMPTY_SECONDS", "return False", ("reports lost",)),
@@ -99,6 +100,8 @@ OF_SERVER = [
     Mutant("held runs are forgotten at a restart", _LOOP, "progress.held.add(run_id)", "progress.rung.add(run_id)"),
     Mutant("the memo is forgotten at a restart", _LOOP, "        learning.memo = record.memo\n", ""),
     Mutant("pending runs are forgotten at a restart", _LOOP, "            learning.pending[run.id] = learning.sampling.values_of(run.assignment)\n", "            pass\n"),
+    Mutant("a resumed search is paused again by a restart", _LOOP, " and (run.landed or 0) > since", "", ("silent",)),
+    Mutant("a failed run without its metric is forgotten at a restart", _LOOP, "        if run.state in _LEARNS_FROM:\n            progress", '        if run.state == "complete":\n            progress'),
     Mutant("the memo is not kept", _LOOP, "        learning.memo = memo\n", ""),
     Mutant("a killed run stays pending", _LOOP, "                learning.pending.pop(run_id, None)\n", "                pass\n"),
     Mutant("a result is not told to the sampler", _LOOP, "            if run.state in _LEARNS_FROM:\n                learning.observations", "            if run.state == 'complete':\n                learning.observations"),

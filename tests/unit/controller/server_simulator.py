@@ -8,19 +8,19 @@ Redis, the workers and their commands are models of `wire.md`.
 from __future__ import annotations
 
 import math
-import queue
-from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
 import checks
 import redis
-from model_redis import ModelBroker, ModelDoorbells, ModelRedis
+from learner import Learner, Outcome, outcome
+from model_redis import ModelRedis
 from model_store import ModelStore
 from model_worker import ModelAttempt, ModelHost
+from server_parts import LOST_AFTER, Clock, MemoryLogs, Server
 from sqlalchemy.exc import OperationalError
 from timeline import Crash, Timeline, Violation
 
@@ -31,17 +31,12 @@ from augury.controller.submission import Plan, plan
 from augury.dispatch import orders
 from augury.errors import AuguryError
 from augury.ingest import loop as ingest_module
-from augury.ingest.messages import Hello
-from augury.ingest.roster import Roster
-from augury.logs import LogFiles
 from augury.spec import Command, RangeSpec, SearchSpec, ValueSpec
 from augury.store import runs, searches
 from augury.store.records import SearchRecord
-from augury_samplers import Observation, Space, Suggestion
 
 FAULTS_END = 25.0
-BOUND = FAULTS_END + 240.0
-LOST_AFTER = 30.0
+BOUND = FAULTS_END + 170.0
 QUEUE = "t"
 FAULTS = {
     "crash": 0.0005,
@@ -86,137 +81,6 @@ THEMES = (
 """What happens more often than usual in one simulation."""
 
 
-class Clock:
-    """Stands in for the module `time`."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def time(self) -> float:
-        return 1e9 + self._world.now
-
-    def monotonic(self) -> float:
-        return self._world.now
-
-    def sleep(self, seconds: float) -> None:
-        """Nothing waits here: what comes meanwhile is in the mailbox already."""
-
-
-class Mailbox(queue.SimpleQueue):  # type: ignore[type-arg]
-    """Stands in for the controller's mailbox; `ready` is what its thread will see."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self.ready: deque[Callable[[], None]] = deque()
-        self.transit: deque[Callable[[], None]] = deque()
-
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        if item.__name__ == "run":
-            # A command: its caller waits for it, so all of it happens now.
-            self.ready.append(item)
-            self._server.controller._loop()
-        else:
-            self.transit.append(item)
-            self._server.world.after(self._server.world.random.uniform(0, 0.02), self._server.deliver)
-
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        return self.ready.popleft() if self.ready else None
-
-
-class OneRound:
-    """Stands in for the event that ends a thread: lets its loop run once."""
-
-    def __init__(self) -> None:
-        self._rounds = 0
-
-    def is_set(self) -> bool:
-        self._rounds += 1
-        return self._rounds % 2 == 0
-
-    def wait(self, timeout: float) -> bool:
-        return False
-
-
-class MemoryLogs(LogFiles):
-    """Output of attempts in memory."""
-
-    def __init__(self) -> None:
-        self.written: dict[tuple[int, int], dict[int, bytes]] = {}
-
-    def write(self, run_id: int, token: int, offset: int, data: bytes) -> None:
-        self.written.setdefault((run_id, token), {})[offset] = data
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ends, by its values."""
-
-    code: int
-    points: Sequence[float]
-
-    @property
-    def state(self) -> str:
-        return "complete" if self.code == 0 else "failed"
-
-    @property
-    def objective(self) -> float | None:
-        last = self.points[-1] if self.points and self.code == 0 else math.nan
-        return last if math.isfinite(last) else None
-
-
-def outcome(seed: int, texts: Mapping[str, str], *, silent: bool) -> Outcome:
-    """Return what the command with these values does, whenever and wherever it is executed."""
-    dice = sum(ord(letter) * (i + 7) for i, letter in enumerate("/".join(texts.values()))) + seed
-    code = 1 if dice % 7 == 0 else 0
-    points = [float(dice % 13), float(dice % 11), math.nan if dice % 5 == 0 else float(dice % 101)]
-    return Outcome(code, [] if silent or dice % 6 == 0 else points)
-
-
-@dataclass
-class Ask:
-    """One call of the adaptive sampler."""
-
-    index: int
-    observations: list[tuple[str, float | None]]
-    pending: list[str]
-    memo: dict[str, Any] | None
-    text: str | None
-
-
-@dataclass
-class Learner:
-    """A cheap sampler whose every suggestion depends on all that it is told."""
-
-    asks: dict[int, list[Ask]] = field(default_factory=dict)
-    """By the seed of the search."""
-    adaptive = True
-
-    def size(self, space: Space) -> None:
-        return None
-
-    def suggest(
-        self,
-        space: Space,
-        observations: Sequence[Observation],
-        pending: Sequence[Mapping[str, Any]],
-        seed: int,
-        index: int,
-        memo: dict[str, Any] | None,
-    ) -> tuple[Suggestion | None, dict[str, Any] | None]:
-        seen = [(str(one.values["x"]), one.objective) for one in observations]
-        flying = [str(one["x"]) for one in pending]
-        used = {text for text, _ in seen} | set(flying)
-        [choice] = space.parameters
-        free = [text for text in choice.values if text not in used]
-        before = memo["trail"] if memo else seed
-        trail = hash((before, index, len(free), *(hash(value or 0.5) for _, value in seen), len(flying)))
-        text = free[trail % len(free)] if free else None
-        self.asks.setdefault(seed, []).append(Ask(index, seen, flying, memo, text))
-        if text is None:
-            return None, memo
-        return Suggestion({"x": text}, "model"), {"asked": index + 1, "trail": trail}
-
-
 @dataclass
 class Request:
     """A search that a user wants, and what was recorded of it."""
@@ -227,72 +91,6 @@ class Request:
     id: int | None = None
     want: str = ""
     """The user asked for its end."""
-
-
-class Server:
-    """One server process: the real parts, wired as the service does."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        world.store.opened()
-        self.broker = ModelBroker(world, world.store.epoch)
-        self.controller = controller_module.Controller(world.store, self.broker, ModelDoorbells(world))
-        self.mailbox = Mailbox(self)
-        self.controller._mailbox = self.mailbox
-        self.roster = Roster(self.controller.slots_changed)
-        lost_after = None if world.local else LOST_AFTER
-        self.ingest = ingest_module.Ingest(
-            world.store,
-            self.broker,
-            self.controller,
-            world.logs,
-            instance=world.instance,
-            environments=None,
-            lost_after=lost_after,
-            on_hello=self._hello,
-            on_told=lambda told: None,
-        )
-        self.reaper = reaper_module.Reaper(
-            world.store,
-            self.broker,
-            self.controller,
-            self.ingest,
-            self.roster,
-            lost_after=lost_after,
-        )
-        self.ingest._stopping = OneRound()
-        self.reaper._stopping = OneRound()
-        self.mailbox.put(self.controller._reload)
-        world.after(world.random.uniform(0, 0.02), self.alive, self.ingest._loop)
-        world.after(world.random.uniform(0, 1), self.tick)
-
-    def _hello(self, hello: Hello) -> None:
-        self.roster.hello(hello, self.world.now)
-
-    def alive(self, work: Callable[[], Any]) -> None:
-        """Do work of this process, if it is still there; a crash in it is its end."""
-        if self.world.server is not self:
-            return
-        try:
-            work()
-        except Crash:
-            self.world.crash()
-
-    def deliver(self) -> None:
-        """What ingest or reaper told is in the controller's mailbox now."""
-        self.mailbox.ready.append(self.mailbox.transit.popleft())
-        self.alive(self.controller._loop)
-
-    def tick(self) -> None:
-        if self.world.server is self:
-            self.world.after(1, self.tick)
-            self.alive(self.reaper._loop)
-            self.alive(self.ingest._loop)
-
-    @property
-    def quiet(self) -> bool:
-        """The controller has heard of everything."""
-        return not self.mailbox.ready and not self.mailbox.transit
 
 
 class World(Timeline):
@@ -316,6 +114,8 @@ class World(Timeline):
         self.requests: list[Request] = []
         self.executing: dict[int, ModelAttempt] = {}
         self.attempts: dict[int, list[ModelAttempt]] = {}
+        self.looks: list[tuple[float, bool]] = []
+        """When the reaper looked at the queue, and whether it and the stream were empty."""
         self.open = True
         self.resumed: set[int] = set()
         """Searches whose user perhaps resumed them."""
@@ -454,7 +254,9 @@ class World(Timeline):
             goal=dice.choice(["maximize", "minimize"]),
             seed=dice.randint(0, 10**6),
         )
-        request = Request(plan(spec), f"user {len(self.requests)}", self.chance(0.15))
+        request = Request(
+            plan(spec), f"user {len(self.requests)}", self.chance(1 if "silent" in self.theme else 0.15)
+        )
         self.requests.append(request)
         self.ask_for(request)
 
