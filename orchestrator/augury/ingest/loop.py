@@ -156,7 +156,7 @@ class Ingest:
     def _write(self, work: Callable[[Connection], Outcome]) -> Outcome:
         try:
             outcome = self._store.writer.call(work)
-        except FAILURES:
+        except Exception:
             # Whether the commit holds is unknown: what is remembered of the store is read again.
             self._attempts.clear()
             self._unsure = True

@@ -157,4 +157,4 @@ class Server:
     @property
     def quiet(self) -> bool:
         """The controller has heard of everything."""
-        return not self.mailbox.ready and not self.mailbox.transit
+        return not (self.mailbox.ready or self.mailbox.transit or self.ingest._unsure)

@@ -88,7 +88,7 @@ def test_a_report_that_cannot_be_read_costs_nothing_but_itself(
 
 @pytest.mark.parametrize(
     "error",
-    [RefusedError("another server has taken over this store"), OperationalError("disk full", {}, Exception())],
+    [RefusedError("another server has taken over"), OperationalError("disk full", {}, Exception())],
 )
 def test_reports_stay_in_the_stream_while_they_cannot_be_stored(
     world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
