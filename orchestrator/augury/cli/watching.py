@@ -18,7 +18,7 @@ from augury.cli.output.base import Document, Judge
 from augury.cli.output.table import counted
 from augury.client.events import readings
 from augury.objective import Point, aggregate, is_better
-from augury.run import FINAL_STATES
+from augury.run import FINAL_STATES, OPEN_SEARCH_STATES
 from augury.spec import Aggregation, Goal
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ class Board:
         found = self._read_open()
         # After the runs: its counts must not lag behind what is told of them.
         self.search = self._client.get_search(self._id)
+        if self.search["state"] not in OPEN_SEARCH_STATES:
+            # It ended in between: this is the last look, and it must be whole.
+            found = self._read_open()
         self.judge = judging.judge_of(self.search, self._options)
         self._own = judging.is_own(self.search, self.judge)
         changed = [run for run in found if run["state"] != self._known_state(run["id"])]

@@ -130,11 +130,12 @@ class Doorbell:
 
     def _listen(self, events: Iterator[Any]) -> None:
         try:
-            for event in events:
+            for _ in events:
                 if self._closed:
                     return
-                if event is not None:
-                    self._rung.set()
+                # Also at a sign of life without an event: something may have happened before the
+                # connection stood, and the first sign comes as soon as it does.
+                self._rung.set()
         except AuguryError as error:
             self._error = error
             self._rung.set()

@@ -225,16 +225,25 @@ class Controller:
         notice = (
             "every point of the space was tried before --num-runs was reached" if action.exhausted else None
         )
+        if action.state == "finished" and notice is None:
+            notice = self._missing_metric(action.search_id)
         now = time.time()
         self._store.writer.call(
             lambda c: searches.change_state(c, now, action.search_id, action.state, notice=notice)
         )
 
-    def _pause(self, search_id: int) -> None:
+    def _missing_metric(self, search_id: int) -> str | None:
+        """Return why no run has the metric of its search, None where one has or none was asked for."""
         with self._store.read() as connection:
             search = searches.get(connection, search_id)
+            if search.spec.metric is None or points.reported(connection, search_id, search.spec.metric):
+                return None
             seen = points.names(connection, search_id=search_id)
-        reason = explain_missing(search.spec.metric or "", seen)
+            failed = [run.id for run in runs.of_search(connection, search_id) if run.state == "failed"]
+        return explain_missing(search.spec.metric, seen, failed)
+
+    def _pause(self, search_id: int) -> None:
+        reason = self._missing_metric(search_id)
         now = time.time()
         self._store.writer.call(
             lambda c: searches.change_state(c, now, search_id, "paused", pause_reason=reason)

@@ -72,8 +72,11 @@ class TableRenderer:
             write([f"A dry run of {all_of_them:,} {search['kind']} runs: nothing is created."])
         else:
             write([f"💫 Casting hyperparameter search #{search['id']}…"])
-        rows = [[*self._values(names, run), "-" if run["id"] is None else str(run["id"])] for run in first]
-        write(text.table([*map(text.plain, names), "Run ID"], rows))
+        if dry_run:
+            rows = [[*self._values(names, run), text.plain(run["command"])] for run in first]
+        else:
+            rows = [[*self._values(names, run), str(run["id"])] for run in first]
+        write(text.table([*map(text.plain, names), "Command" if dry_run else "Run ID"], rows))
         if total > len(first):
             write([f"… and {total - len(first):,} more"])
         maximum = search.get("num_runs") or total
@@ -140,6 +143,10 @@ class TableRenderer:
         if best := search.get("best"):
             value = text.cell(best["objective"])
             write([f"Best: {value} by run {best['id']}    augury hyper best {number}"])
+        elif search["metric"] and search.get("notices"):
+            write([f"Notice: {text.plain(search['notices'][-1])}"])
+        if failed := next((run for run in runs if run["state"] == "failed"), None):
+            write([f"First failure: augury logs {failed['id']}"])
 
     def best(self, search: Document, run: Document | None, judge: Judge) -> None:
         """Print values, objective, run id and the command to copy, in full precision."""
@@ -258,7 +265,7 @@ class TableRenderer:
         best = search.get("best")
         sampled = search["kind"] != "grid"
         limits = [f"at most {search['num_runs']:,}" if sampled and search["num_runs"] else ""]
-        limits.append(f"{search['parallel_runs']} in flight" if search["parallel_runs"] else "")
+        limits.append(f"{search['parallel_runs']} at a time" if search["parallel_runs"] else "")
         length = text.seconds_between(search["created_at"], search["ended_at"])
         return [
             ("Type", search["kind"]),
