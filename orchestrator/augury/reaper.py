@@ -105,6 +105,8 @@ class Reaper:
         rewrite = []
         wake = []
         for (run, attempt), beat in zip(held, beats, strict=True):
+            if self._lost_after is not None and self._reap(run, beat, now, self._lost_after):
+                continue
             ack = max(attempt.ack, self._ingest.acknowledged(run))
             missing = beat is not None and self._misses(run, ack, beat.sent, drained, now)
             if missing or renew_all or not _agrees(run, beat):
@@ -112,8 +114,6 @@ class Reaper:
                 rewrite.append(AttemptState(run.id, run.token, run.nonce, run.want, ack, gen))
             if run.want:
                 wake.append((run.id, run.nonce, run.want))
-            if self._lost_after is not None:
-                self._reap(run, beat, now, self._lost_after)
         answers = self._broker.answers()
         answers.write_attempts(rewrite)
         answers.wake(wake)
@@ -127,20 +127,24 @@ class Reaper:
             self._behind.pop(run.id, None)
             return False
         known = self._behind.get(run.id)
-        if known is None or (known.token, known.count) != (run.token, ack):
-            self._behind[run.id] = _Heard(run.token, ack, now)
+        same = known is not None and (known.token, known.count) == (run.token, ack)
+        if known is not None and same and now - known.at < _EMPTY_SECONDS:
             return False
-        return now - known.at >= _EMPTY_SECONDS
+        self._behind[run.id] = _Heard(run.token, ack, now)
+        return same
 
-    def _reap(self, run: RunRecord, beat: Beat | None, now: float, lost_after: float) -> None:
+    def _reap(self, run: RunRecord, beat: Beat | None, now: float, lost_after: float) -> bool:
+        """Take the run of a silent attempt away; tell whether that was done."""
         count = beat.beat if beat is not None else 0
         heard = self._heard.get(run.id)
         if heard is None or (heard.token, heard.count) != (run.token, count) or beat is None:
             self._heard[run.id] = _Heard(run.token, count, now)
-            return
+            return False
         silent = now - max(heard.at, self._up_since)
-        if silent > lost_after and self._broker.reap(run.id, count, run.token):
-            self._ingest.lose(run, f"worker {run.worker} was silent for {silent:.0f} s")
+        if silent <= lost_after or not self._broker.reap(run.id, count, run.token):
+            return False
+        self._ingest.lose(run, f"worker {run.worker} was silent for {silent:.0f} s")
+        return True
 
     def _find_lost_doorbells(self, now: float) -> None:
         """Ring anew where doorbells are unclaimed although their queue has been empty for 2 s."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-
 _GO_ON = "`augury hyper resume` lets a paused search go on all the same"
 
 

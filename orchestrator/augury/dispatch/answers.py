@@ -66,17 +66,10 @@ class Answers:
             self._pipe.expire(self._keys.attempt(run_id), protocol.ATTEMPT_EXPIRE_SECONDS)
 
     def write_attempts(self, states: Iterable[AttemptState]) -> None:
-        """Write the hashes of open attempts anew."""
+        """Write the hashes of attempts anew; that of a later attempt stays."""
         for state in states:
-            fields: dict[Any, Any] = {
-                "token": str(state.token),
-                "nonce": state.nonce,
-                "want": state.want,
-                "ack": str(state.ack),
-                "gen": state.gen,
-            }
-            self._pipe.hset(self._keys.attempt(state.run_id), mapping=fields)
-            self._pipe.persist(self._keys.attempt(state.run_id))
+            values: list[str | int] = [state.token, state.nonce, state.want, state.ack, state.gen]
+            self._pipe.eval(protocol.MEND, 1, self._keys.attempt(state.run_id), *values)
 
     def wake(self, runs: Iterable[tuple[int, str, str]]) -> None:
         """Tell attempts (run id, nonce, want) that they shall stop or be killed."""

@@ -117,6 +117,8 @@ class ModelBroker(Broker):
         self._world = world
         self._redis = world.redis  # type: ignore[assignment]
         self._epoch = epoch
+        self.reaping = False
+        """The reaper is at work."""
 
     @property
     def _data(self) -> ModelRedis:
@@ -167,7 +169,7 @@ class ModelBroker(Broker):
     def reap(self, run_id: int, beat: int, token: int) -> bool:
         self._before()
         att = self._data.attempts.setdefault(run_id, {})
-        if att.get("beat", 0) != beat:
+        if att.get("beat", 0) != beat or att.get("token") != token:
             return False
         att |= {"token": token + 1, "nonce": ""}
         self._after()
@@ -189,10 +191,19 @@ class ModelAnswers(Answers):
 
     def send(self) -> None:
         self._broker._before()
-        for work in self._todo:
-            work(self._broker._data)
-            self._broker._after()
+        if self._broker._world.fails("slow reaper") and self._broker.reaping:
+            # Its thread waits for others before it sends.
+            delay = self._broker._world.random.uniform(0, 0.3)
+            self._broker._world.after(delay, self._send_late, self._todo)
+        else:
+            for work in self._todo:
+                work(self._broker._data)
+                self._broker._after()
         self._todo = []
+
+    def _send_late(self, todo: list[Callable[[ModelRedis], None]]) -> None:
+        for work in todo:
+            work(self._broker._data)
 
     def grant(self, state: AttemptState, order: Mapping[str, Any]) -> None:
         entry = protocol.seal_order(order, SECRET)
@@ -213,7 +224,14 @@ class ModelAnswers(Answers):
         self._change(changes)
 
     def write_attempts(self, states: Iterable[AttemptState]) -> None:
-        self._change((state.run_id, _hash(state)) for state in states)
+        for state in states:
+
+            def work(data: ModelRedis, state: AttemptState = state) -> None:
+                att = data.attempts.setdefault(state.run_id, {})
+                if att.get("token", 0) <= state.token:
+                    att.update(_hash(state))
+
+            self._todo.append(work)
 
     def _change(self, changes: Iterable[tuple[int, dict[str, Any]]]) -> None:
         for run_id, fields in changes:

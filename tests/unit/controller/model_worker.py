@@ -20,6 +20,8 @@ from augury_workers.slot import Identity
 if TYPE_CHECKING:
     from server_simulator import World
 
+FRESH_SECONDS = 5.0
+"""An order that comes later after its claim may have been taken back meanwhile."""
 LONGEST_PAUSE = 6.0
 """Between two offers of an ended attempt's reports."""
 
@@ -41,7 +43,7 @@ class ModelAttempt:
         self.gen: str | None = None
         self.verdict = "yours"
         self.renewed = self.world.now
-        self.alive = True
+        self.alive = False
         """Its process tree is there."""
         self.ended = False
         """The final report is written."""
@@ -54,8 +56,25 @@ class ModelAttempt:
 
     # --- the command ---
 
+    def confirm(self) -> None:
+        """Before a command is started on an order that was long on its way: is it still ours?"""
+        if self.slot.attempt is not self:
+            return
+        try:
+            verdict = self.exchange()
+        except LinkError:
+            verdict = "gone"
+        if verdict == "yours":
+            self.start()
+        elif verdict == "superseded":
+            self.settled = True
+            self.slot.free()
+        else:
+            self.world.after(0.5, self.confirm)
+
     def start(self) -> None:
         """Start the command and plan what it will do."""
+        self.alive = True
         self.world.started(self)
         self.add({"k": "state", "state": "running", "time": self.world.now, "pid": 1})
         outcome = self.world.outcome(self.order)
@@ -256,6 +275,7 @@ class ModelSlot:
         self.claiming: Identity | None = None
         self.attempt: ModelAttempt | None = None
         self.handed: tuple[int, int] | None = None
+        self.asked = 0.0
         self.down: object = None
         """Set while its processes are started anew."""
 
@@ -277,7 +297,7 @@ class ModelSlot:
             return
         self.handed = None
         nonce = f"{self.world.random.getrandbits(128):032x}"
-        self.claiming = Identity(bell[0], bell[1], nonce)
+        self.claiming, self.asked = Identity(bell[0], bell[1], nonce), self.world.now
         self.claim(self.claiming)
 
     def claim(self, identity: Identity) -> None:
@@ -317,7 +337,10 @@ class ModelSlot:
             raise Violation(f"an order that no worker takes: {error}") from error
         self.claiming = None
         self.attempt = ModelAttempt(self, order, identity)
-        self.attempt.start()
+        if self.world.now - self.asked > FRESH_SECONDS:
+            self.attempt.confirm()
+        else:
+            self.attempt.start()
         if self.world.fails("dies"):
             delay = self.world.random.uniform(0, self.world.longest_run)
             self.world.after(delay, self.die, self.attempt, self.world.random.uniform(0, 4))
@@ -333,7 +356,6 @@ class ModelSlot:
         if attempt is None and claiming is not None:
             # It may have been granted in this very moment.
             attempt = ModelAttempt(self, {"lost_after": None, "grace": 1}, claiming)
-            attempt.alive = False
         if attempt is not None:
             attempt.tree_gone()
             attempt.settled = not remembers

@@ -151,7 +151,9 @@ class Server:
     def tick(self) -> None:
         if self.world.server is self:
             self.world.after(1, self.tick)
+            self.broker.reaping = True
             self.alive(self.reaper._loop)
+            self.broker.reaping = False
             self.alive(self.ingest._loop)
 
     @property

@@ -1,0 +1,140 @@
+"""The scripts by which the server changes attempts in Redis, on a real server: the newer always stays."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from augury.dispatch.answers import AttemptState
+from augury.dispatch.broker import Broker
+from augury.local.broker import find_binary
+from augury_workers import protocol
+from augury_workers.protocol import Keys, Secret
+
+pytestmark = pytest.mark.integration
+KEYS = Keys("main")
+RUN = 7
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="augury-") as folder:
+        socket = Path(folder) / "s"
+        words = [
+            str(find_binary(os.environ)),
+            "--port",
+            "0",
+            "--unixsocket",
+            str(socket),
+            "--save",
+            "",
+            "--dir",
+            folder,
+        ]
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+        until = time.monotonic() + 20
+        while not socket.exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        yield f"unix://{socket}?db=0"
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(url) as connection:
+        connection.flushall()
+        yield connection
+
+
+@pytest.fixture
+def broker(url: str, client: redis.Redis) -> Iterator[Broker]:
+    server = Broker(url, KEYS, Secret("k1", b"0" * 32), epoch=3)
+    server.lead()
+    yield server
+    server.close()
+
+
+def write(broker: Broker, token: int, nonce: str) -> None:
+    answers = broker.answers()
+    answers.write_attempts([AttemptState(RUN, token, nonce, "", 4, "3.1")])
+    answers.send()
+
+
+def grant(broker: Broker, token: int, nonce: str) -> None:
+    answers = broker.answers()
+    answers.grant(AttemptState(RUN, token, nonce, "", 0, "3.1"), {"run": RUN})
+    answers.send()
+
+
+def say(client: redis.Redis, token: int, nonce: str) -> str:
+    keys = [KEYS.attempt(RUN), KEYS.reports, KEYS.box(nonce)]
+    reply: Any = client.eval(protocol.SAY, 3, *keys, token, nonce, "origin")
+    return str(reply[0].decode())
+
+
+def test_an_attempt_that_was_granted_is_answered(broker: Broker, client: redis.Redis) -> None:
+    assert say(client, 1, "aa") == "gone"
+    grant(broker, 1, "aa")
+    assert say(client, 1, "aa") == "yours"
+    assert say(client, 1, "bb") == "superseded"
+
+
+def test_a_lost_hash_is_written_anew(broker: Broker, client: redis.Redis) -> None:
+    grant(broker, 2, "aa")
+    client.delete(KEYS.attempt(RUN))
+    write(broker, 2, "aa")
+    assert say(client, 2, "aa") == "yours"
+    assert client.hget(KEYS.attempt(RUN), "ack") == b"4"
+    assert client.ttl(KEYS.attempt(RUN)) == -1
+
+
+def test_what_was_read_before_a_run_was_granted_again_does_not_replace_the_new_attempt(
+    broker: Broker, client: redis.Redis
+) -> None:
+    grant(broker, 10, "bb")
+    write(broker, 9, "aa")
+    assert say(client, 10, "bb") == "yours"
+    assert say(client, 9, "aa") == "superseded"
+
+
+def test_a_silent_attempt_is_reaped_and_superseded(broker: Broker, client: redis.Redis) -> None:
+    grant(broker, 1, "aa")
+    say(client, 1, "aa")
+    assert broker.reap(RUN, beat=1, token=1)
+    assert say(client, 1, "aa") == "superseded"
+
+
+def test_an_attempt_that_has_spoken_meanwhile_is_not_reaped(broker: Broker, client: redis.Redis) -> None:
+    grant(broker, 1, "aa")
+    say(client, 1, "aa")
+    say(client, 1, "aa")
+    assert not broker.reap(RUN, beat=1, token=1)
+    assert say(client, 1, "aa") == "yours"
+
+
+def test_an_attempt_that_has_been_replaced_meanwhile_is_not_reaped(
+    broker: Broker, client: redis.Redis
+) -> None:
+    grant(broker, 1, "aa")
+    say(client, 1, "aa")
+    grant(broker, 2, "bb")
+    assert not broker.reap(RUN, beat=1, token=1)
+    assert say(client, 2, "bb") == "yours"
+
+
+def test_nothing_is_reaped_without_its_hash_or_by_a_former_server(
+    broker: Broker, client: redis.Redis
+) -> None:
+    assert not broker.reap(RUN, beat=0, token=1)
+    grant(broker, 1, "aa")
+    client.set(KEYS.leader, 4)
+    assert not broker.reap(RUN, beat=0, token=1)
