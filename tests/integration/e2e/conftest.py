@@ -74,12 +74,13 @@ class Shell:
         found: Mapping[str, Any] = json.loads((self.home / "instance.json").read_text())
         return found
 
-    def processes(self) -> list[psutil.Process]:
-        """Return all processes of the instance: those that carry its home in their command line."""
+    def processes(self, words: str = "") -> list[psutil.Process]:
+        """Return the processes of the instance: those with its home, and `words`, in their command line."""
         found = []
         for process in psutil.process_iter():
             try:
-                if process.pid != os.getpid() and str(self.home) in " ".join(process.cmdline()):
+                line = " ".join(process.cmdline())
+                if process.pid != os.getpid() and str(self.home) in line and words in line:
                     found.append(process)
             except psutil.Error:
                 continue

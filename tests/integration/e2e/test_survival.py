@@ -57,9 +57,23 @@ def check_no_overlap(lines: list[dict[str, object]], attempts: int) -> None:
     assert [one["what"] for one in lines if one["attempt"] == attempts] == ["start", "end"]
 
 
+def kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        found: list[psutil.Process] = process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    return found
+
+
 def part(shell: Shell, words: str) -> psutil.Process:
     """Return the oldest process of the instance with these words in its command line."""
-    found = [process for process in shell.processes() if words in " ".join(process.cmdline())]
+    found = shell.processes(words)
     assert found, words
     return min(found, key=lambda process: process.create_time())
 
@@ -90,9 +104,7 @@ def test_a_killed_keeper_or_broker_does_not_disturb_the_trainings(shell: Shell, 
 
 def test_after_the_worker_is_killed_its_runs_are_executed_again(shell: Shell) -> None:
     begin(shell)
-    for process in shell.processes():
-        if "augury_workers" in " ".join(process.cmdline()):
-            process.kill()
+    kill(shell.processes("augury_workers"))
     check_all_ran_once(shell)
     starts = [one for one in trace(shell) if one["what"] == "start"]
     assert 12 < len(starts) <= 16
@@ -102,8 +114,7 @@ def test_after_the_worker_is_killed_its_runs_are_executed_again(shell: Shell) ->
 
 def test_everything_killed_at_once_and_the_next_command_goes_on(shell: Shell) -> None:
     begin(shell)
-    for process in shell.processes():
-        process.kill()
+    kill(shell.processes())
     check_all_ran_once(shell)
 
 
@@ -111,7 +122,7 @@ def test_a_frozen_night_ends_no_run(shell: Shell) -> None:
     """A laptop lid: everything stops for a while, then goes on."""
     begin(shell)
     everything = shell.processes()
-    trainings = [child for process in everything for child in process.children(recursive=True)]
+    trainings = [child for process in everything for child in children(process)]
     frozen = {process.pid: process for process in (*everything, *trainings)}.values()
     for process in frozen:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -12,7 +12,7 @@ from timeline import Violation, seeds
 
 SEEDS = 4800
 BLOCKS = 6
-ENOUGH_FOR_A_MUTANT = 800
+ENOUGH_FOR_A_MUTANT = 2000
 
 
 def story(world: World) -> list[tuple[object, ...]]:

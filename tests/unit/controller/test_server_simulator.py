@@ -15,7 +15,7 @@ from timeline import Violation, seeds
 
 SEEDS = 132
 BLOCKS = 6
-ENOUGH_FOR_A_MUTANT = 80
+ENOUGH_FOR_A_MUTANT = 150
 
 
 @pytest.fixture(autouse=True)
