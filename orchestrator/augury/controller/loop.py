@@ -42,7 +42,7 @@ from augury.controller.submission import Plan
 from augury.dispatch.broker import BROKER_FAILURES, Broker
 from augury.dispatch.doorbells import PUBLISH_FAILURES, Doorbell, Doorbells
 from augury.errors import AuguryError, RefusedError
-from augury.run import Want
+from augury.run import OPEN_STATES, Want
 from augury.spec import Value, number_of_runs
 from augury.store import events, points, runs, searches
 from augury.store.database import Connection, Store
@@ -396,7 +396,7 @@ class Controller:
             if run.state in _LEARNS_FROM
         ]
         for run in runs.of_search(connection, record.id):
-            if run.state not in ("queued", "building", "running", "saving"):
+            if run.state not in OPEN_STATES:
                 continue
             learning.pending[run.id] = learning.sampling.values_of(run.assignment)
         self._learning[record.id] = learning

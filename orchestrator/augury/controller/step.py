@@ -30,6 +30,7 @@ from augury.controller.state import (
     TokensRenewed,
     Wanted,
 )
+from augury.run import stronger
 
 
 def step(state: State, event: Event) -> list[Action]:
@@ -155,7 +156,7 @@ def _(event: Wanted, state: State) -> _Touched:
     search = state.searches.get(event.search_id)
     if search is None:
         return [], set()
-    search.want = "kill" if "kill" in (search.want, event.want) else event.want
+    search.want = stronger(search.want, event.want)
     return [search.id], set()
 
 
