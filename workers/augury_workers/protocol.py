@@ -205,7 +205,7 @@ def parse_secrets(text: str) -> list[Secret]:
 
 
 def sign(text: str, secret: Secret) -> str:
-    """Return the HMAC-SHA256 of an order's JSON text, in hexadecimal."""
+    """Return the HMAC-SHA256 of a text, in hexadecimal."""
     return hmac.new(secret.key, text.encode(), hashlib.sha256).hexdigest()
 
 
@@ -239,6 +239,48 @@ def deny_entry(reason: Literal["superseded", "version"]) -> str:
 def wake_entry() -> str:
     """Return the box entry that tells an attempt to look at `want` now."""
     return json.dumps({"wake": 1})
+
+
+# --- blobs: what a worker asks the server for over HTTP --------------------------------------------
+
+WORKER_SCHEME = "Worker"
+"""Of the Authorization header by which an attempt, instead of a user, is let in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """What the header of `authorize` says: nothing of it is true before its `mac` was compared."""
+
+    kid: str
+    run: int
+    token: int
+    nonce: str
+    mac: str
+
+
+def authorize(method: str, path: str, origin: str, secret: Secret) -> str:
+    """Return the Authorization header of a request that the attempt `origin` makes (see `report_origin`)."""
+    return f"{WORKER_SCHEME} {secret.kid} {origin} {_request_mac(method, path, origin, secret)}"
+
+
+def parse_authorization(header: str) -> Authorization:
+    """Read the header of `authorize`; raises `ValueError` when malformed."""
+    scheme, kid, origin, mac = header.split(" ")
+    if scheme != WORKER_SCHEME:
+        raise ValueError(f"not of the scheme {WORKER_SCHEME}")
+    return Authorization(kid, *parse_origin(origin), mac)
+
+
+def is_authorized(method: str, path: str, claim: Authorization, secret: Secret) -> bool:
+    """Tell whether `claim` was made with `secret` for exactly this request."""
+    origin = report_origin(claim.run, claim.token, claim.nonce)
+    return claim.kid == secret.kid and hmac.compare_digest(
+        _request_mac(method, path, origin, secret), claim.mac
+    )
+
+
+def _request_mac(method: str, path: str, origin: str, secret: Secret) -> str:
+    return sign(f"{method} {path} {origin}", secret)
 
 
 # --- scripts ---------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from augury import __version__
 from augury.errors import AuguryError, UnauthorizedError, UsageError
-from augury.server.api import instance, runs, searches
+from augury.server.api import instance, runs, searches, worker
 from augury.server.api.common import error_response
 from augury.server.service import Service
 
@@ -25,13 +25,20 @@ def build(service: Service) -> FastAPI:
         title="Augury", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json"
     )
     app.state.service = service
-    for router in (instance.router, searches.router, runs.router):
+    for router in (instance.router, searches.router, runs.router, worker.router):
         app.include_router(router, prefix="/api/v1")
 
     @app.middleware("http")
     async def gate(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        """Let nobody in without a token: other users of the machine reach loopback too."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        """Let nobody in without a token, or as an attempt with the key: others reach loopback too."""
+        header = request.headers.get("authorization", "")
+        if request.url.path.startswith(worker.PREFIX):
+            attempt = await run_in_threadpool(service.attempt_of, request.method, request.url.path, header)
+            if attempt is None:
+                return error_response(UnauthorizedError("no open attempt signed this: AUGURY_SECRET_FILE"))
+            request.state.attempt = attempt
+            return await call_next(request)
+        scheme, _, token = header.partition(" ")
         owner = await run_in_threadpool(service.owner_of, token) if scheme.lower() == "bearer" else None
         if owner is None:
             return error_response(UnauthorizedError("a valid token is needed: set AUGURY_TOKEN"))

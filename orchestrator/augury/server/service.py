@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from augury.blobs import Blobs
 from augury.controller.loop import Controller, Ending
 from augury.controller.submission import Plan, plan
 from augury.dispatch.broker import Broker
@@ -21,13 +22,14 @@ from augury.ingest.messages import Hello
 from augury.ingest.roster import Roster
 from augury.logs import LogFiles
 from augury.reaper import LOST_AFTER_SECONDS, Reaper
-from augury.run import OPEN_SEARCH_STATES, OPEN_STATES, Want
+from augury.run import HELD_STATES, OPEN_SEARCH_STATES, OPEN_STATES, Want
 from augury.server.hints import Hints
 from augury.server.settings import Settings
 from augury.spec import SearchSpec
 from augury.store import access, runs, searches
 from augury.store.database import Connection, Store
 from augury.store.records import RunRecord, SearchRecord
+from augury_workers import protocol
 from augury_workers.protocol import LOCAL_INSTANCE, Keys, queue_name
 
 
@@ -47,7 +49,8 @@ class Service:
         self.settings = settings
         self.store = Store(settings.database_url)
         keys = Keys(settings.instance)
-        self.broker = Broker(settings.redis_url, keys, settings.secret, self.store.epoch)
+        self.broker = Broker(settings.redis_url, keys, settings.secrets[0], self.store.epoch)
+        self.blobs = Blobs(settings.blob_url)
         self.logs = LogFiles(settings.home / "runs")
         self.hints = Hints()
         self.started_at = time.time()
@@ -112,6 +115,20 @@ class Service:
         """Return whom a token speaks for, None when it is unknown."""
         with self.store.read() as connection:
             return access.owner_of(connection, token)
+
+    def attempt_of(self, method: str, path: str, header: str) -> RunRecord | None:
+        """Return the run that the attempt which signed a request holds; None when it holds none."""
+        try:
+            claim = protocol.parse_authorization(header)
+        except ValueError:
+            return None
+        if not any(protocol.is_authorized(method, path, claim, key) for key in self.settings.secrets):
+            return None
+        with self.store.read() as connection:
+            run = runs.get(connection, claim.run) if 0 < claim.run < 2**62 else None
+        if run is None or run.state not in HELD_STATES:
+            return None
+        return run if (run.token, run.nonce) == (claim.token, claim.nonce) else None
 
     # --- activity ---
 

@@ -15,10 +15,12 @@ class Settings:
     """Where everything is. `home` is the folder of the local instance."""
 
     redis_url: str
-    secret: Secret
+    secrets: tuple[Secret, ...]
+    """Of the key file: the first signs, all verify."""
     database_url: str
     home: Path
     instance: str
+    blob_url: str
     host: str = "127.0.0.1"
     port: int = 0
 
@@ -42,12 +44,13 @@ def read(home: Path, *, local: bool) -> Settings:
     redis_url = _required("AUGURY_REDIS_URL")
     secret_file = Path(_required("AUGURY_SECRET_FILE"))
     try:
-        secret = parse_secrets(secret_file.read_text())[0]
+        secrets = tuple(parse_secrets(secret_file.read_text()))
     except (OSError, ValueError) as error:
         raise UsageError(f"AUGURY_SECRET_FILE={secret_file}: {error}") from error
     database_url = os.environ.get("AUGURY_DATABASE_URL") or f"sqlite:///{home / 'store.db'}"
     instance = LOCAL_INSTANCE if local else os.environ.get("AUGURY_INSTANCE", DEFAULT_INSTANCE)
-    return Settings(redis_url, secret, database_url, home, instance)
+    blob_url = os.environ.get("AUGURY_BLOB_URL") or str(home / "blobs")
+    return Settings(redis_url, secrets, database_url, home, instance, blob_url)
 
 
 def _required(name: str) -> str:

@@ -39,7 +39,10 @@ class Cluster:
         return f"unix://{self.folder}/valkey.sock?db=0"
 
     def serve(self) -> Service:
-        service = Service(Settings(self.redis_url, self.secret, self.database_url, self.folder, "main"))
+        settings = Settings(
+            self.redis_url, (self.secret,), self.database_url, self.folder, "main", str(self.folder / "blobs")
+        )
+        service = Service(settings)
         service.start()
         self.services.append(service)
         return service
