@@ -204,6 +204,11 @@ def parse_secrets(text: str) -> list[Secret]:
     return found
 
 
+def new_secret_line() -> str:
+    """Return a line of the secret file with a new key."""
+    return f"{secrets.token_hex(4)} {base64.b64encode(secrets.token_bytes(32)).decode()}\n"
+
+
 def sign(text: str, secret: Secret) -> str:
     """Return the HMAC-SHA256 of a text, in hexadecimal."""
     return hmac.new(secret.key, text.encode(), hashlib.sha256).hexdigest()

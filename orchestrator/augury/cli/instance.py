@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -14,6 +13,7 @@ from augury.cli.command import AuguryCommand, takes
 from augury.cli.notices import progress, say
 from augury.cli.options import Output
 from augury.cli.output import renderer
+from augury.cli.processes import become
 from augury.client.connection import remote_address
 from augury.errors import AuguryError
 
@@ -136,12 +136,12 @@ def worker(options: WorkerOptions) -> None:
 
     It needs AUGURY_REDIS_URL and AUGURY_SECRET_FILE, and never the database.
     """
-    words = [sys.executable, "-m", "augury_workers", "--machine-type", options.machine_type]
+    words = ["--machine-type", options.machine_type]
     if options.slots is not None:
         words += ["--slots", str(options.slots)]
     if options.name is not None:
         words += ["--name", options.name]
-    os.execv(words[0], words)
+    become("augury_workers", words)
 
 
 @takes(

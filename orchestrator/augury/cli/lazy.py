@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from augury.client.client import Client as Client
     from augury.client.run import LogReader as LogReader
     from augury_sdk import cli as sdk_cli
+    from augury_workers.protocol import new_secret_line as new_secret_line
 
 _HOMES = {
     "Client": ("augury.client.client", "Client"),
@@ -27,12 +28,24 @@ _HOMES = {
     "following": ("augury.cli.following", None),
     "live": ("augury.cli.live", None),
     "local": ("augury.local", None),
+    "new_secret_line": ("augury_workers.protocol", "new_secret_line"),
     "sdk_cli": ("augury_sdk.cli", None),
     "submitting": ("augury.cli.submitting", None),
     "watching": ("augury.cli.watching", None),
 }
 
-__all__ = ["Client", "LogReader", "app", "following", "live", "local", "sdk_cli", "submitting", "watching"]
+__all__ = [
+    "Client",
+    "LogReader",
+    "app",
+    "following",
+    "live",
+    "local",
+    "new_secret_line",
+    "sdk_cli",
+    "submitting",
+    "watching",
+]
 
 
 def __getattr__(name: str) -> Any:

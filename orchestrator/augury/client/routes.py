@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from augury.client.events import Doorbell, follow
 from augury.client.transport import Transport
@@ -166,6 +167,21 @@ class Routes:
     ) -> Document:
         """Return one page of a run's output from byte `offset`, or its last `tail_lines` lines."""
         return self._get(f"/runs/{run_id}/logs", offset=offset, limit=limit, tail_lines=tail_lines)
+
+    # --- tokens of a shared server
+
+    def tokens(self) -> list[Document]:
+        """Return whom there are tokens for, as `name` and `created_at`."""
+        return list(self._get("/tokens")["tokens"])
+
+    def create_token(self, name: str) -> Document:
+        """Make a token that speaks for `name`; returns `{"name": ..., "token": ...}`."""
+        return self._post("/tokens", {"name": name}, repeatable=False)
+
+    def revoke_token(self, name: str) -> Document:
+        """Make the token of `name` worthless."""
+        answer: Document = self._transport.request("DELETE", f"/tokens/{quote(name, safe='')}")
+        return answer
 
     # --- what happens
 

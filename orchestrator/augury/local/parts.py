@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import os
 import secrets
 import signal
 import sys
@@ -14,6 +12,8 @@ from pathlib import Path
 from augury.local import broker
 from augury.local.home import Home
 from augury.local.launch import clean_environment
+from augury.private_file import write_private
+from augury_workers.protocol import new_secret_line
 
 BROKER, SERVER, WORKER = "valkey", "server", "worker"
 
@@ -51,7 +51,7 @@ def default_parts(home: Home, environment: Mapping[str, str]) -> list[Part]:
     shared = part_environment(home, environment)
     return [
         broker_part(home, environment),
-        server_part(home, [*python, "augury.server", "--local", "--home", home.path], shared),
+        server_part(home, [*python, "augury.server", "--home", home.path], shared),
         worker_part(
             [*python, "augury_workers", "--machine-type", "local", "--state-dir", home.worker_state], shared
         ),
@@ -109,15 +109,7 @@ def make_secret(home: Home) -> None:
         return
     except FileNotFoundError:
         pass
-    line = f"{secrets.token_hex(4)} {base64.b64encode(secrets.token_bytes(32)).decode()}\n"
-    fresh = home.secret_file.with_name("secret.new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(home.secret_file)
+    write_private(home.secret_file, new_secret_line())
 
 
 def _prepare_broker(home: Home, refusals: int) -> None:

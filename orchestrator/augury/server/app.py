@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from augury import __version__
 from augury.errors import AuguryError, UnauthorizedError, UsageError
-from augury.server.api import instance, runs, searches, worker
+from augury.server.api import instance, runs, searches, tokens, worker
 from augury.server.api.common import error_response
+from augury.server.hosts import Hosts
 from augury.server.service import Service
 
-_LOOPBACK_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 
+def build(service: Service, hosts: Collection[str] = ()) -> FastAPI:
+    """Return the application, to be called by `hosts` besides loopback.
 
-def build(service: Service) -> FastAPI:
-    """Return the application; who runs it sets `state.end`, which asks the process to end."""
+    Who runs it sets `state.end`, which asks the process to end.
+    """
+    allowed = Hosts(hosts)
     app = FastAPI(
         title="Augury", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json"
     )
     app.state.service = service
-    for router in (instance.router, searches.router, runs.router, worker.router):
+    for router in (instance.router, searches.router, runs.router, tokens.router, worker.router):
         app.include_router(router, prefix="/api/v1")
 
     @app.middleware("http")
     async def gate(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         """Let nobody in without a token, or as an attempt with the key: others reach loopback too."""
+        if not allowed.allows(request.headers.get("host", "")):
+            return error_response(
+                UsageError("this server is not called by that host name: start it with --url")
+            )
         header = request.headers.get("authorization", "")
         if request.url.path.startswith(worker.PREFIX):
             attempt = await run_in_threadpool(service.attempt_of, request.method, request.url.path, header)
@@ -41,13 +47,10 @@ def build(service: Service) -> FastAPI:
         scheme, _, token = header.partition(" ")
         owner = await run_in_threadpool(service.owner_of, token) if scheme.lower() == "bearer" else None
         if owner is None:
-            return error_response(UnauthorizedError("a valid token is needed: set AUGURY_TOKEN"))
+            return error_response(UnauthorizedError("the token is unknown or revoked: set AUGURY_TOKEN"))
         request.state.owner = owner
         service.touch()
         return await call_next(request)
-
-    # Outermost: a foreign host name means a browser that was lured here (DNS rebinding).
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=_LOOPBACK_HOSTS)
 
     @app.exception_handler(AuguryError)
     async def explain(_request: Request, error: AuguryError) -> JSONResponse:

@@ -8,7 +8,6 @@ import json
 import os
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from augury.blobs import Blobs
@@ -21,6 +20,7 @@ from augury.ingest.loop import Ingest
 from augury.ingest.messages import Hello
 from augury.ingest.roster import Roster
 from augury.logs import LogFiles
+from augury.private_file import write_private
 from augury.reaper import LOST_AFTER_SECONDS, Reaper
 from augury.run import HELD_STATES, OPEN_SEARCH_STATES, OPEN_STATES, Want
 from augury.server.hints import Hints
@@ -31,6 +31,9 @@ from augury.store.database import Connection, Store
 from augury.store.records import RunRecord, SearchRecord
 from augury_workers import protocol
 from augury_workers.protocol import LOCAL_INSTANCE, Keys, queue_name
+
+ADMIN = "admin"
+"""The name that the first token of a shared server speaks for: it makes and revokes the others."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,20 @@ class Service:
 
     def make_local_token(self) -> str:
         """Make the token of the one user of the local instance."""
-        name = user_name()
+        return self.make_token(user_name())
+
+    def make_token(self, name: str) -> str:
+        """Make a token that speaks for `name`, in place of any earlier one."""
         return self.store.writer.call(lambda c: access.create_token(c, time.time(), name))
+
+    def revoke_token(self, name: str) -> bool:
+        """Make the token of `name` worthless; False when there is none."""
+        return self.store.writer.call(lambda c: access.revoke_token(c, name))
+
+    def token_names(self) -> list[tuple[str, float]]:
+        """Return whom there are tokens for, and since when."""
+        with self.store.read() as connection:
+            return access.tokens_by_name(connection)
 
     def owner_of(self, token: str) -> str | None:
         """Return whom a token speaks for, None when it is unknown."""
@@ -208,11 +223,7 @@ class Service:
         folder.mkdir(mode=0o700, exist_ok=True)
         target = folder / f"{name}.json"
         if not target.exists():
-            fresh = folder / f"{name}.{os.getpid()}.{time.monotonic_ns()}"
-            handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
-            Path(fresh).replace(target)
+            write_private(target, text)
         return name
 
     # --- looking up ---

@@ -1,8 +1,9 @@
-"""What the server is told at start: by its environment, and by the keeper of the local instance."""
+"""What the server is told at start: by its environment, and by its command line."""
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from augury_workers.protocol import DEFAULT_INSTANCE, LOCAL_INSTANCE, Secret, pa
 
 @dataclass(frozen=True)
 class Settings:
-    """Where everything is. `home` is the folder of the local instance."""
+    """Where everything is. `home` is the folder of the local instance, or the state folder of a server."""
 
     redis_url: str
     secrets: tuple[Secret, ...]
@@ -35,26 +36,79 @@ class Settings:
         return self.home / "environments" if self.local else None
 
 
-def read(home: Path, *, local: bool) -> Settings:
-    """Read the settings from the environment.
+def read_local(home: Path) -> Settings:
+    """Return the settings of the local instance in `home`, as its keeper has set them.
 
     Raises:
         UsageError: one is missing or cannot be used; the text names it.
     """
-    redis_url = _required("AUGURY_REDIS_URL")
-    secret_file = Path(_required("AUGURY_SECRET_FILE"))
+    return Settings(
+        redis_url=_required("AUGURY_REDIS_URL", ""),
+        secrets=_secrets(Path(_required("AUGURY_SECRET_FILE", ""))),
+        database_url=f"sqlite:///{home / 'store.db'}",
+        home=home,
+        instance=LOCAL_INSTANCE,
+        blob_url=str(home / "blobs"),
+    )
+
+
+def read_cluster(state: Path, listen: str) -> Settings:
+    """Return the settings of a shared server that keeps its files in `state` and listens at HOST:PORT.
+
+    The key file is `secret` in `state` unless AUGURY_SECRET_FILE says otherwise.
+
+    Raises:
+        UsageError: one is missing or cannot be used; the text names it.
+    """
+    host, port = parse_listen(listen)
+    instance = os.environ.get("AUGURY_INSTANCE") or DEFAULT_INSTANCE
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", instance) or instance == LOCAL_INSTANCE:
+        raise UsageError(
+            f"AUGURY_INSTANCE: '{instance}' may hold only letters, digits, '.', '_', '-', and not be 'local'"
+        )
+    return Settings(
+        redis_url=_required("AUGURY_REDIS_URL", ": give the broker's URL, as redis://:PASSWORD@HOST:6379/0"),
+        secrets=_secrets(secret_file(state)),
+        database_url=_required(
+            "AUGURY_DATABASE_URL", ": give the database's URL, as postgresql://USER:PASSWORD@HOST/NAME"
+        ),
+        home=state,
+        instance=instance,
+        blob_url=os.environ.get("AUGURY_BLOB_URL") or str(state / "blobs"),
+        host=host,
+        port=port,
+    )
+
+
+def secret_file(state: Path) -> Path:
+    """Return where the key file of a shared server is."""
+    return Path(os.environ.get("AUGURY_SECRET_FILE") or state / "secret")
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Read HOST:PORT, an IPv6 address in brackets; raises `UsageError`."""
+    host, separator, port = text.rpartition(":")
+    if not separator or not host or not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535:
+        raise UsageError(f"--listen '{text}' is not HOST:PORT, as 0.0.0.0:8800")
+    if host.startswith("[") and host.endswith("]"):
+        return host[1:-1], int(port)
+    if ":" in host:
+        raise UsageError(f"--listen '{text}': put an IPv6 address in brackets, as [::]:8800")
+    return host, int(port)
+
+
+def _secrets(path: Path) -> tuple[Secret, ...]:
     try:
-        secrets = tuple(parse_secrets(secret_file.read_text()))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"AUGURY_SECRET_FILE={secret_file}: {error}") from error
-    database_url = os.environ.get("AUGURY_DATABASE_URL") or f"sqlite:///{home / 'store.db'}"
-    instance = LOCAL_INSTANCE if local else os.environ.get("AUGURY_INSTANCE", DEFAULT_INSTANCE)
-    blob_url = os.environ.get("AUGURY_BLOB_URL") or str(home / "blobs")
-    return Settings(redis_url, secrets, database_url, home, instance, blob_url)
+        return tuple(parse_secrets(path.read_text("ascii")))
+    except OSError as error:
+        fix = "make one with `augury secret new FILE`"
+        raise UsageError(f"AUGURY_SECRET_FILE={path}: {error.strerror}; {fix}") from error
+    except ValueError as error:
+        raise UsageError(f"AUGURY_SECRET_FILE={path}: {error}") from error
 
 
-def _required(name: str) -> str:
+def _required(name: str, fix: str) -> str:
     value = os.environ.get(name)
     if not value:
-        raise UsageError(f"{name} is not set")
+        raise UsageError(f"{name} is not set{fix}")
     return value

@@ -22,6 +22,17 @@ def create_token(connection: Connection, now: float, name: str) -> str:
     return token
 
 
+def revoke_token(connection: Connection, name: str) -> bool:
+    """Make the token of `name` worthless; False when there is none."""
+    return connection.execute(delete(tokens).where(tokens.c.name == name)).rowcount > 0
+
+
+def tokens_by_name(connection: Connection) -> list[tuple[str, float]]:
+    """Return (name, created at) of every token, in alphabetical order."""
+    rows = connection.execute(select(tokens.c.name, tokens.c.created_at).order_by(tokens.c.name))
+    return [(row.name, row.created_at) for row in rows]
+
+
 def owner_of(connection: Connection, token: str) -> str | None:
     """Return whom a token speaks for, or None when it is unknown.
 

@@ -148,7 +148,7 @@ class Store:
             self.epoch = _prepare(self._write_engine)
         except DBAPIError as error:
             self._dispose()
-            reason = str(error.orig).strip()
+            reason = str(error.orig).strip().partition("\n")[0]
             raise UnavailableError(f"the database {shown} cannot be opened: {reason}") from error
         except AuguryError:
             self._dispose()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +16,7 @@ from client_fake import END, START, FakeServer, complete, run_document
 
 from augury import UnavailableError
 from augury.cli import lazy
+from augury_workers.protocol import parse_secrets
 
 Augury = Callable[..., Any]
 
@@ -216,12 +219,41 @@ def test_output_as_json_is_a_string_a_line(augury: Augury, server: FakeServer) -
 
 def test_a_worker_takes_the_place_of_the_command(augury: Augury, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr(os, "execv", lambda program, words: started.append([program, *words]))
+    monkeypatch.setattr(os, "execve", lambda _program, words, _environment: started.append(words))
     assert augury("worker", "-t", "K80", "--slots", "4", "--name", "big").code == 0
-    assert started[0][1:] == [
+    assert started[0] == [
         *(sys.executable, "-m", "augury_workers", "--machine-type", "K80", "--slots", "4", "--name", "big")
     ]
     assert augury("worker").code == 2
+
+
+def test_a_server_takes_the_place_of_the_command_with_the_settings_of_the_file(
+    augury: Augury, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started: list[tuple[list[str], dict[str, str]]] = []
+    monkeypatch.setattr(os, "execve", lambda _program, words, variables: started.append((words, variables)))
+    (tmp_path / "config.toml").write_text('redis_url = "redis://file/0"\nsecret_file = "/file/secret"\n')
+    monkeypatch.setenv("AUGURY_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setenv("AUGURY_SECRET_FILE", "/set/secret")
+    monkeypatch.delenv("AUGURY_REDIS_URL", raising=False)
+    listen = ("--listen", "0.0.0.0:8800", "--url", "https://augury.lab", "--state-dir", "/srv", "--insecure")
+    assert augury("server", *listen).code == 0
+    words, variables = started[0]
+    assert words == [sys.executable, "-m", "augury.server", *listen]
+    assert variables["AUGURY_REDIS_URL"] == "redis://file/0"
+    assert variables["AUGURY_SECRET_FILE"] == "/set/secret"
+    assert augury("server").code == 2
+
+
+def test_a_new_key_file_is_private_and_never_replaces_another(augury: Augury, tmp_path: Path) -> None:
+    path = tmp_path / "augury.secret"
+    assert augury("secret", "new", str(path)).code == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(parse_secrets(path.read_text())) == 1
+    again = augury("secret", "new", str(path))
+    assert again.code == 2
+    assert "every worker with that key would be locked out" in again.err
+    assert "cannot be written" in augury("secret", "new", str(tmp_path / "no" / "file")).err
 
 
 def test_a_metric_outside_a_run_is_an_error(augury: Augury, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,7 +190,7 @@ def test_pythonpath_is_kept_when_augury_itself_comes_from_it() -> None:
 def test_parts_are_started_by_the_same_interpreter_wherever_the_user_is(place: Home) -> None:
     parts = {part.name: list(map(os.fspath, part.command)) for part in default_parts(place, os.environ)}
     assert parts["server"][:4] == [sys.executable, "-P", "-m", "augury.server"]
-    assert parts["server"][4:] == ["--local", "--home", str(place.path)]
+    assert parts["server"][4:] == ["--home", str(place.path)]
     assert parts["worker"][3:6] == ["augury_workers", "--machine-type", "local"]
     assert "--slots" not in parts["worker"]
 

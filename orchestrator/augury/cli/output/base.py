@@ -78,6 +78,9 @@ class Renderer(Protocol):
     def runs_asked(self, asked: Asked) -> None:
         """Print what a stop or kill of runs has done."""
 
+    def tokens(self, tokens: Sequence[Document]) -> None:
+        """Print whom there are tokens for."""
+
     def status(self, status: Document) -> None:
         """Print the state of an instance."""
 

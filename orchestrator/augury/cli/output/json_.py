@@ -65,6 +65,10 @@ class JsonRenderer:
         """Print the run ids by what was done."""
         write(asdict(asked))
 
+    def tokens(self, tokens: Sequence[Document]) -> None:
+        """Print a list of names and times."""
+        write([dict(token) for token in tokens])
+
     def status(self, status: Document) -> None:
         """Print the status as the server tells it."""
         write(dict(status))

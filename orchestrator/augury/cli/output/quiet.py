@@ -60,6 +60,10 @@ class QuietRenderer:
         """Print the ids of the runs that end now."""
         write(sorted([*asked.stopped, *asked.killed]))
 
+    def tokens(self, tokens: Sequence[Document]) -> None:
+        """Print the names."""
+        write(token["name"] for token in tokens)
+
     def status(self, status: Document) -> None:
         """Print the names of the workers."""
         write(worker["name"] for worker in status.get("workers", ()))

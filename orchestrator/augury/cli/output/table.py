@@ -209,6 +209,17 @@ class TableRenderer:
         if asked.unknown:
             write([f"no such run: {ids(asked.unknown)}"])
 
+    def tokens(self, tokens: Sequence[Document]) -> None:
+        """Print a table of names and ages."""
+        rows = [
+            [
+                text.plain(token["name"]),
+                text.duration(text.seconds_between(token["created_at"], None)) + " ago",
+            ]
+            for token in tokens
+        ]
+        write(text.table(["USER", "MADE"], rows))
+
     def status(self, status: Document) -> None:
         """Print the instance and its workers."""
         started = status.get("started_at")
