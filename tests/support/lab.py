@@ -166,26 +166,24 @@ class Lab:
         return (self.folder / "server/log").read_text()
 
     def worker(
-        self, machine_type: str, slots: int, namespace: str | None = None, **variables: str
+        self,
+        machine_type: str,
+        slots: int,
+        namespace: str | None = None,
+        *,
+        name: str | None = None,
+        **variables: str,
     ) -> subprocess.Popen[bytes]:
         """Start a worker on a machine of its own, with a copy of the key; it says things in `log` there."""
-        home = self.home(f"worker-{machine_type.lower()}")
+        name = name or machine_type.lower()
+        home = self.home(f"worker-{name}")
         shutil.copy(self.state / "secret", home / "augury.secret")
         settings = {
             "AUGURY_URL": self.url,
             "AUGURY_REDIS_URL": self.redis_url,
             "AUGURY_SECRET_FILE": str(home / "augury.secret"),
         }
-        words = [
-            "augury",
-            "worker",
-            "-t",
-            machine_type,
-            "--slots",
-            str(slots),
-            "--name",
-            machine_type.lower(),
-        ]
+        words = ["augury", "worker", "-t", machine_type, "--slots", str(slots), "--name", name]
         with (home / "log").open("ab") as log:
             process = subprocess.Popen(
                 [*self._inside(namespace), *words],
