@@ -25,7 +25,7 @@ $(VENV)/.runtime: $(BIN)/uv pyproject.toml uv.lock
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(BIN)/uv sync --quiet --frozen --inexact
+	$(BIN)/uv sync --quiet --frozen --inexact --extra flower
 	@touch $@
 
 setup: $(VENV)/.dev ## a virtual environment with Augury and its development tools
