@@ -26,6 +26,9 @@ _RECONNECT_SECONDS = 5.0
 EVENTS_SECONDS = 20.0
 """How long task events go on after somebody asked for them; Flower asks again every 5 s."""
 
+_FAILED = tuple(f"'state': '{state}'" for state in ("failed", "build_failed", "mount_failed", "died"))
+"""How the results of runs look that a monitor shall see as failed: for Celery all went well."""
+
 _keeper: SlotKeeper | None = None
 """The slot of this pool child."""
 
@@ -45,6 +48,8 @@ class _Request(Request):
     def send_event(self, type: str, **fields: Any) -> None:
         """Send an event, if somebody asked for events; Celery never tells the queue."""
         known = {"name": self.name, "kwargs": self.kwargsrepr, **fields}
+        if type == "task-succeeded" and any(words in str(fields.get("result")) for words in _FAILED):
+            type, known["exception"] = "task-failed", fields["result"]
         super().send_event(type, routing_key=self.delivery_info.get("routing_key"), **known)
 
 

@@ -124,6 +124,14 @@ def test_flower_shows_runs_with_their_queue_their_state_and_their_worker(shared:
     assert page.get("/task/run-401.1")[0] == page.get("/tasks")[0] == page.get("/broker")[0] == 200
 
 
+def test_flower_shows_a_run_that_failed_as_a_failure(shared: Stand, page: Page) -> None:
+    listening(shared, page, 200)
+    shared.ring(402, shell="exit 3")
+    task = wait_for(lambda: (found := page.tasks().get("run-402.1")) and found["result"] and found, 10)
+    assert task["state"] == "FAILURE"
+    assert task["exception"] == task["result"] == "{'run': 402, 'state': 'failed', 'exit': 3}"
+
+
 def test_flower_shows_workers_and_queues(shared: Stand, page: Page) -> None:
     worker = f"k80@{socket.gethostname()}"
     found = wait_for(lambda: json.loads(page.get("/api/workers?refresh=1")[1]).get(worker), 20)
