@@ -14,7 +14,7 @@ from augury.cli import lazy
 from augury.cli.command import AuguryCommand, takes
 from augury.cli.instance import CLUSTER
 from augury.cli.notices import progress
-from augury.client.connection import remote_address
+from augury.client.connection import read_settings, remote_address
 from augury.errors import UsageError
 
 
@@ -48,12 +48,20 @@ def flower(options: FlowerOptions) -> None:
     """
     if importlib.util.find_spec("flower") is None:
         raise UsageError("Flower is not installed: pip install 'augury[flower]'")
-    environment = dict(os.environ)
-    if not environment.get("AUGURY_REDIS_URL"):
-        environment |= _local_instance()
+    environment = os.environ | (_cluster() or _local_instance())
     words = [sys.executable, "-P", "-m", "augury.dispatch.flower"]
     words += ["--address", options.address, "--port", str(options.port)]
     os.execve(words[0], words, environment)
+
+
+def _cluster() -> dict[str, str]:
+    """Return what environment and settings file say of a cluster; nothing when they name no broker."""
+    settings = read_settings(os.environ)
+    found = {
+        variable: os.environ.get(variable) or str(settings.get(name) or "")
+        for name, variable in (("redis_url", "AUGURY_REDIS_URL"), ("instance", "AUGURY_INSTANCE"))
+    }
+    return found if found["AUGURY_REDIS_URL"] else {}
 
 
 def _local_instance() -> dict[str, str]:

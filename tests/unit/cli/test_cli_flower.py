@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,6 +54,18 @@ def test_on_a_cluster_no_secret_is_on_the_command_line(
     assert words[-4:] == ["--address", "127.0.0.1", "--port", "8801"]
     assert not any("hidden" in word or "sesame" in word for word in words)
     assert environment["AUGURY_REDIS_URL"] == "redis://:hidden@server:6379/0"
+
+
+def test_the_settings_file_can_name_the_cluster(
+    executed: list[tuple[list[str], dict[str, str]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config.toml").write_text('redis_url = "redis://:pw@server:6379/0"\ninstance = "lab"\n')
+    monkeypatch.setenv("AUGURY_CONFIG", str(tmp_path / "config.toml"))
+    with pytest.raises(Executed):
+        run(["flower"])
+    [(_, environment)] = executed
+    assert environment["AUGURY_REDIS_URL"] == "redis://:pw@server:6379/0"
+    assert environment["AUGURY_INSTANCE"] == "lab"
 
 
 def test_on_the_local_instance_it_looks_at_its_broker(
