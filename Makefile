@@ -25,7 +25,7 @@ $(VENV)/.runtime: $(BIN)/uv pyproject.toml uv.lock
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(BIN)/uv sync --quiet --frozen --inexact
+	$(BIN)/uv sync --quiet --frozen --inexact --extra flower
 	@touch $@
 
 setup: $(VENV)/.dev ## a virtual environment with Augury and its development tools
@@ -33,11 +33,12 @@ setup: $(VENV)/.dev ## a virtual environment with Augury and its development too
 demo: $(VENV)/.runtime ## a real bayesian search over a real training
 	@PATH="$(abspath $(BIN)):$$PATH" sh examples/demo.sh
 
-check: setup ## lint, types, import rules
+check: setup ## lint, types, import rules, what deploy/ holds
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	deploy/check.sh "$(CURDIR)/$(BIN)"
 
 test: check ## everything that must hold
 	$(BIN)/python -m pytest

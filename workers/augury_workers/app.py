@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from typing import Any
 
 from billiard import current_process
 from celery import Celery, bootsteps, signals
 from celery.worker.control import Panel
+from celery.worker.request import Request
 from kombu import Connection, Exchange, Queue
 
 from augury_workers import protocol
@@ -21,6 +23,12 @@ logger = logging.getLogger("augury_workers")
 _RECONNECT_SECONDS = 5.0
 """Longest pause between two attempts to reach the broker again; Celery would wait up to 30 s."""
 
+EVENTS_SECONDS = 20.0
+"""How long task events go on after somebody asked for them; Flower asks again every 5 s."""
+
+_FAILED = tuple(f"'state': '{state}'" for state in ("failed", "build_failed", "mount_failed", "died"))
+"""How the results of runs look that a monitor shall see as failed: for Celery all went well."""
+
 _keeper: SlotKeeper | None = None
 """The slot of this pool child."""
 
@@ -32,6 +40,17 @@ class _Connection(Connection):
         """Connect, trying again and again."""
         pauses = {"interval_start": 0.5, "interval_step": 0.5, "interval_max": _RECONNECT_SECONDS}
         return super().ensure_connection(*args, **{**pauses, **kwargs})
+
+
+class _Request(Request):
+    """A doorbell whose events all tell what it is: who listens may have come after the first of them."""
+
+    def send_event(self, type: str, **fields: Any) -> None:
+        """Send an event, if somebody asked for events; Celery never tells the queue."""
+        known = {"name": self.name, "kwargs": self.kwargsrepr, **fields}
+        if type == "task-succeeded" and any(words in str(fields.get("result")) for words in _FAILED):
+            type, known["exception"] = "task-failed", fields["result"]
+        super().send_event(type, routing_key=self.delivery_info.get("routing_key"), **known)
 
 
 def make_app(settings: Settings) -> Celery:
@@ -67,7 +86,7 @@ def make_app(settings: Settings) -> Celery:
         },
     )
     app.amqp.Connection = _Connection
-    app.task(name=protocol.TASK_NAME, ignore_result=True, bind=True)(_run)
+    app.task(name=protocol.TASK_NAME, ignore_result=True, bind=True, Request=_Request)(_run)
     return app
 
 
@@ -76,6 +95,7 @@ def serve(settings: Settings, slots: SlotSetting, hello: Hello) -> int:
     _hush()
     app = make_app(settings)
     _install_hello(app, hello)
+    _install_audience(app)
     for command in ("pool_grow", "pool_shrink", "pool_restart", "autoscale"):
         Panel.data.pop(command, None)  # the slots are what hello says, nobody changes them from outside
 
@@ -156,3 +176,40 @@ def _install_hello(app: Celery, hello: Hello) -> None:
 
     app.steps["consumer"].add(Greeting)
     app.steps["worker"].add(Farewell)
+
+
+def _install_audience(app: Celery) -> None:
+    """End task events when nobody has asked for them lately: a monitor may be killed, and they cost."""
+    enable = Panel.data["enable_events"]
+    asked = -EVENTS_SECONDS
+
+    def hear(state: Any, **arguments: Any) -> Any:
+        nonlocal asked
+        asked = time.monotonic()
+        return enable(state, **arguments)
+
+    Panel.data["enable_events"] = hear
+
+    class Audience(bootsteps.StartStopStep):
+        """Lives with the dispatcher of events."""
+
+        requires = ("celery.worker.consumer.events:Events",)
+
+        def __init__(self, consumer: Any, **kwargs: Any) -> None:
+            super().__init__(consumer, **kwargs)
+            self.timer: Any = None
+
+        def start(self, consumer: Any) -> None:
+            self.timer = consumer.timer.call_repeatedly(EVENTS_SECONDS / 4, self.look, (consumer,))
+
+        def look(self, consumer: Any) -> None:
+            dispatcher = consumer.event_dispatcher
+            if dispatcher is not None and time.monotonic() - asked > EVENTS_SECONDS:
+                dispatcher.groups.discard("task")
+
+        def stop(self, consumer: Any) -> None:
+            if self.timer is not None:
+                self.timer.cancel()
+                self.timer = None
+
+    app.steps["consumer"].add(Audience)

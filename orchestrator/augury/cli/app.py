@@ -10,7 +10,7 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 import augury as augury_package
-from augury.cli import cluster, hyper, instance, runs
+from augury.cli import cluster, flower, hyper, instance, runs
 from augury.cli.helping import WIDTH, AuguryGroup
 from augury.cli.notices import fail
 from augury.errors import AuguryError
@@ -40,6 +40,7 @@ app.add_typer(hyper.app, rich_help_panel="Searches")
 runs.register(app)
 instance.register(app)
 cluster.register(app)
+flower.register(app)
 
 
 def execute(arguments: Sequence[str]) -> int:

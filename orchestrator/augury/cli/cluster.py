@@ -13,7 +13,7 @@ from augury.cli.command import AuguryCommand, takes
 from augury.cli.helping import AuguryGroup
 from augury.cli.options import Output
 from augury.cli.output import renderer
-from augury.cli.processes import become
+from augury.cli.processes import become, settled_environment
 from augury.errors import UsageError
 from augury.private_file import write_private
 
@@ -99,7 +99,7 @@ def server(options: ServerOptions) -> None:
         words += ["--state-dir", options.state_dir]
     if options.insecure:
         words += ["--insecure"]
-    become("augury.server", words)
+    become("augury.server", words, settled_environment())
 
 
 @token_app.command("create", cls=AuguryCommand)

@@ -13,7 +13,7 @@ from augury.cli.command import AuguryCommand, takes
 from augury.cli.notices import progress, say
 from augury.cli.options import Output
 from augury.cli.output import renderer
-from augury.cli.processes import become
+from augury.cli.processes import become, settled_environment
 from augury.client.connection import remote_address
 from augury.errors import AuguryError
 
@@ -141,7 +141,7 @@ def worker(options: WorkerOptions) -> None:
         words += ["--slots", str(options.slots)]
     if options.name is not None:
         words += ["--name", options.name]
-    become("augury_workers", words)
+    become("augury_workers", words, settled_environment())
 
 
 @takes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from augury.client.connection import read_settings
@@ -20,10 +20,8 @@ VARIABLES = {
 }
 
 
-def become(module: str, words: Sequence[str]) -> NoReturn:
-    """Replace this process by `python -m module words`, with what the settings file says in its environment.
-
-    A variable that is set wins over the file.
+def settled_environment() -> dict[str, str]:
+    """Return this environment, with what the settings file says where a variable is not set.
 
     Raises:
         UsageError: the settings file cannot be read.
@@ -32,4 +30,12 @@ def become(module: str, words: Sequence[str]) -> NoReturn:
     for name, value in read_settings(os.environ).items():
         if name in VARIABLES:
             environment.setdefault(VARIABLES[name], str(value))
-    os.execve(sys.executable, [sys.executable, "-m", module, *words], environment)
+    return environment
+
+
+def become(module: str, words: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Replace this process by `python -P -m module words`.
+
+    With -P no `redis.py` of the current folder stands in for ours.
+    """
+    os.execve(sys.executable, [sys.executable, "-P", "-m", module, *words], environment)

@@ -1,5 +1,6 @@
 """The private local instance: found, started on demand, kept alive, ended. Standard library only."""
 
+from augury.local.broker import url as broker_url
 from augury.local.diagnosis import Check, doctor
 from augury.local.endpoint import Endpoint, connect, current, down, read, up
 from augury.local.home import Home, locate, own_version
@@ -9,6 +10,7 @@ __all__ = [
     "Check",
     "Endpoint",
     "Home",
+    "broker_url",
     "connect",
     "current",
     "doctor",

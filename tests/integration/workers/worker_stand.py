@@ -44,20 +44,24 @@ def wait_for(condition: Callable[[], Any], seconds: float = 15.0, what: str = "i
 
 @dataclass
 class Valkey:
-    """A server on a unix socket in a short folder."""
+    """A server on a unix socket in a short folder, or on a port of loopback as on a cluster."""
 
     folder: Path
     password: str = ""
     database: int = 0
+    port: int = 0
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         login = f":{self.password}@" if self.password else ""
+        if self.port:
+            return f"redis://{login}127.0.0.1:{self.port}/{self.database}"
         return f"unix://{login}{self.folder}/v.sock?db={self.database}"
 
     def start(self) -> None:
-        command = [str(get_binary_path()), "--port", "0", "--unixsocket", f"{self.folder}/v.sock"]
+        command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1"]
+        command += ["--unixsocket", f"{self.folder}/v.sock"]
         command += ["--save", "", "--appendonly", "no", "--dir", str(self.folder), "--daemonize", "no"]
         if self.password:
             command += ["--requirepass", self.password]

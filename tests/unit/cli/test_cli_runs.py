@@ -222,7 +222,18 @@ def test_a_worker_takes_the_place_of_the_command(augury: Augury, monkeypatch: py
     monkeypatch.setattr(os, "execve", lambda _program, words, _environment: started.append(words))
     assert augury("worker", "-t", "K80", "--slots", "4", "--name", "big").code == 0
     assert started[0] == [
-        *(sys.executable, "-m", "augury_workers", "--machine-type", "K80", "--slots", "4", "--name", "big")
+        *(
+            sys.executable,
+            "-P",
+            "-m",
+            "augury_workers",
+            "--machine-type",
+            "K80",
+            "--slots",
+            "4",
+            "--name",
+            "big",
+        )
     ]
     assert augury("worker").code == 2
 
@@ -239,7 +250,7 @@ def test_a_server_takes_the_place_of_the_command_with_the_settings_of_the_file(
     listen = ("--listen", "0.0.0.0:8800", "--url", "https://augury.lab", "--state-dir", "/srv", "--insecure")
     assert augury("server", *listen).code == 0
     words, variables = started[0]
-    assert words == [sys.executable, "-m", "augury.server", *listen]
+    assert words == [sys.executable, "-P", "-m", "augury.server", *listen]
     assert variables["AUGURY_REDIS_URL"] == "redis://file/0"
     assert variables["AUGURY_SECRET_FILE"] == "/set/secret"
     assert augury("server").code == 2

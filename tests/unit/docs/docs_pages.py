@@ -8,7 +8,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "examples").glob("*.md")), *sorted(DOCS.rglob("*.md"))]
+DEPLOY = ROOT / "deploy"
+PAGES = [
+    page
+    for folder, pattern in ((ROOT, "*.md"), (ROOT / "examples", "*.md"), (DEPLOY, "*.md"), (DOCS, "**/*.md"))
+    for page in sorted(folder.glob(pattern))
+]
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
