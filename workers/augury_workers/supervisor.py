@@ -138,7 +138,7 @@ class Supervisor:
             return self._refuse(identity, answer)
         if self._requests.lost.done():
             return None
-        outcome = await self._execute(Attempt(self._station, answer.order, identity, answer.asked))
+        outcome = await self._execute(Attempt(self._station, answer, identity))
         if self._requests.lost.done():
             return None
         if outcome.state == "superseded":
