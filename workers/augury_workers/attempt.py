@@ -67,6 +67,8 @@ class Station:
     workspace: Workspace
     python_folder: str | None
     own_environment: Mapping[str, str]
+    gpu: str | None = None
+    """The only card that runs see, as `CUDA_VISIBLE_DEVICES` names it; None: they are not pinned."""
     submitters: environment.SubmitterEnvironments = field(default_factory=environment.SubmitterEnvironments)
 
 
@@ -177,7 +179,7 @@ class Attempt:
             raise CouldNotStartError(f"the worker cannot write its state: {error}") from error
         file = order["env"].get("file")
         base = station.own_environment if file is None else station.submitters.read(file)
-        variables = environment.build(order, base, self._identity, folder, station.python_folder)
+        variables = environment.build(order, base, self._identity, folder, station.python_folder, station.gpu)
         cwd = str(order.get("cwd") or f"{folder}/{OUTPUT}")
         environment.check(cwd, variables)
         words = environment.command(order, variables)

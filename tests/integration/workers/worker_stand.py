@@ -331,10 +331,11 @@ class Stand:
             "AUGURY_INSTANCE": INSTANCE,
         }
 
-    def start_worker(self, *arguments: str, slots: int = 1) -> Worker:
+    def start_worker(self, *arguments: str, slots: int | None = 1) -> Worker:
         log = self.folder / f"worker{len(self.workers)}.log"
         command = [sys.executable, "-m", "augury_workers", "--machine-type", "K80"]
-        command += ["--slots", str(slots), "--state-dir", str(self.folder / "state"), *arguments]
+        command += [] if slots is None else ["--slots", str(slots)]
+        command += ["--state-dir", str(self.folder / "state"), *arguments]
         with log.open("wb") as file:
             process = subprocess.Popen(
                 command, env=self.environment(), stdout=file, stderr=file, stdin=subprocess.DEVNULL, cwd="/"

@@ -221,7 +221,8 @@ def test_a_worker_takes_the_place_of_the_command(augury: Augury, monkeypatch: py
     assert started[0][1:] == [
         *(sys.executable, "-m", "augury_workers", "--machine-type", "K80", "--slots", "4", "--name", "big")
     ]
-    assert augury("worker").code == 2
+    assert augury("worker").code == 0
+    assert started[1][1:] == [sys.executable, "-m", "augury_workers"]
 
 
 def test_a_metric_outside_a_run_is_an_error(augury: Augury, monkeypatch: pytest.MonkeyPatch) -> None:
