@@ -143,7 +143,7 @@ def choose(
     are taken.
 
     Raises:
-        SettingError: no type was told, and no card is left.
+        SettingError: no card is left. Only the local instance, whose type is `local`, then does without.
     """
     kind = machine_type_of(cards, wanted, overrides)
     if not cards:
@@ -164,7 +164,8 @@ def choose(
         else:
             notes.append(f"GPU {card.index} is left out: another worker on this host serves it")
     notes += _others([card for card in cards if card not in same], types)
-    if not taken and wanted is None:
+    if not taken and queue != protocol.LOCAL_INSTANCE:
+        # Runs that were promised a card must not come to a slot without one.
         raise SettingError(
             f"no card is free: {'; '.join(notes)}. Free one, or start a worker without cards: "
             "augury worker -t CPU"

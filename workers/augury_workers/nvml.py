@@ -31,9 +31,6 @@ SETTLE_LOOKS = 3
 Describe = Callable[[int], tuple[str, str, bool]]
 """From a pid to the user's name, the command's name, and whether it belongs to a run of ours."""
 
-_locks: list[int] = []
-"""Open files whose locks last as long as this process and the pool children that it forks."""
-
 
 def load(environment: Mapping[str, str]) -> Any | None:
     """Return the module that speaks to the driver; None where there is no driver.
@@ -119,27 +116,31 @@ def describer(instance: str) -> Describe:
     return describe
 
 
-def take(card: Gpu) -> bool:
-    """Lock a card for this process, against other workers of this user; False when one of them has it."""
-    folder = Path(tempfile.gettempdir(), f"augury-{os.getuid()}-cards")
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        name = re.sub(r"[^A-Za-z0-9-]", "_", card.uuid)
-        file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError:
-        return True  # no place for locks: what holds memory is still seen
-    end = time.monotonic() + LOCK_SECONDS
-    while True:
+class Locks:
+    """Locks cards against the other workers of this user, for this process and the pool children it forks."""
+
+    def __init__(self) -> None:
+        self._end: float | None = None
+
+    def take(self, card: Gpu) -> bool:
+        """Lock a card; False when another worker has it. Waits `LOCK_SECONDS`, for all cards together."""
+        folder = Path(tempfile.gettempdir(), f"augury-{os.getuid()}-cards")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > end:
-                os.close(file)
-                return False
-            time.sleep(0.05)
-            continue
-        _locks.append(file)
-        return True
+            folder.mkdir(mode=0o700, exist_ok=True)
+            name = re.sub(r"[^A-Za-z0-9-]", "_", card.uuid)
+            file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError:
+            return True  # no place for locks: what holds memory is still seen
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True  # the file stays open, and locked, as long as the process lives
+            except BlockingIOError:
+                self._end = self._end or time.monotonic() + LOCK_SECONDS
+                if time.monotonic() > self._end:
+                    os.close(file)
+                    return False
+                time.sleep(0.05)
 
 
 def _handles(driver: Any, handle: Any) -> Iterator[Any]:

@@ -6,7 +6,7 @@ import argparse
 import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from augury_workers import gpus, nvml, platform, protocol
@@ -79,7 +79,7 @@ class Host:
 
     look: Callable[[Mapping[str, str], str], tuple[list[Gpu], list[str]]] = nvml.look
     """From environment and instance to the cards and sentences about those that do not answer."""
-    take: Callable[[Gpu], bool] = nvml.take
+    take: Callable[[Gpu], bool] = field(default_factory=lambda: nvml.Locks().take)
 
 
 def parse(argv: Sequence[str], environment: Mapping[str, str], host: Host | None = None) -> Settings:

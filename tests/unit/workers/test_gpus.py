@@ -129,8 +129,9 @@ def test_card_that_somebody_else_uses_is_left_out_by_name() -> None:
     assert [one.index for one in found.cards] == [1]
     [note] = found.notes
     assert note == "GPU 0 is left out: python3 of anna (pid 77) holds 501 MiB of its memory"
-    with pytest.raises(SettingError, match=r"no card is free: GPU 0.*anna.*-t CPU"):
-        choose([busy], None, {}, everything)
+    for wanted in (None, "A100", "big"):
+        with pytest.raises(SettingError, match=r"no card is free: GPU 0.*anna.*-t CPU"):
+            choose([busy], wanted, {}, everything)
     local = choose([busy], "local", {}, everything)
     assert (local.cards, local.hides, len(local.notes)) == ((), True, 1)
     assert "cannot be seen" in choose([card(0, foreign=600 * MIB)], "local", {}, everything).notes[0]
@@ -285,9 +286,9 @@ def test_card_is_locked_against_a_second_worker(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(nvml.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(nvml, "LOCK_SECONDS", 0.0)
     odd = card(0, uuid="MIG-GPU-1/7/0")
-    assert nvml.take(odd)
-    assert not nvml.take(odd)
-    assert nvml.take(card(1))
+    assert nvml.Locks().take(odd)
+    assert not nvml.Locks().take(odd)
+    assert nvml.Locks().take(card(1))
 
 
 @pytest.fixture
