@@ -15,7 +15,7 @@ from kombu import Connection, Exchange, Queue
 
 from augury_workers import protocol
 from augury_workers.handover import SlotKeeper, SlotSetting
-from augury_workers.hello import Hello
+from augury_workers.hello import LOOK_SECONDS, Hello
 from augury_workers.settings import Settings
 
 logger = logging.getLogger("augury_workers")
@@ -145,7 +145,7 @@ def _run(self: Any, run: int, token: int) -> dict[str, Any]:
 
 
 def _install_hello(app: Celery, hello: Hello) -> None:
-    """Say hello at every (re)connection and every 10 s; at the end say that no slot is left."""
+    """Say hello at every (re)connection, every 10 s and to a new server; at the end that no slot is left."""
 
     class Greeting(bootsteps.StartStopStep):
         """Lives with the connection to the broker."""
@@ -154,16 +154,16 @@ def _install_hello(app: Celery, hello: Hello) -> None:
 
         def __init__(self, consumer: Any, **kwargs: Any) -> None:
             super().__init__(consumer, **kwargs)
-            self.timer: Any = None
+            self.timers: list[Any] = []
 
         def start(self, consumer: Any) -> None:
             hello.say()
-            self.timer = consumer.timer.call_repeatedly(protocol.HELLO_SECONDS, hello.say)
+            for seconds, what in ((protocol.HELLO_SECONDS, hello.say), (LOOK_SECONDS, hello.look)):
+                self.timers.append(consumer.timer.call_repeatedly(seconds, what))
 
         def stop(self, consumer: Any) -> None:
-            if self.timer is not None:
-                self.timer.cancel()
-                self.timer = None
+            while self.timers:
+                self.timers.pop().cancel()
 
     class Farewell(bootsteps.StartStopStep):
         """Lives with the worker."""
@@ -172,7 +172,7 @@ def _install_hello(app: Celery, hello: Hello) -> None:
         requires = ("celery.worker.components:Pool",)
 
         def close(self, worker: Any) -> None:
-            hello.say(0)
+            hello.leave()
 
     app.steps["consumer"].add(Greeting)
     app.steps["worker"].add(Farewell)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from augury_workers import environment, platform, protocol
+from augury_workers.claim import Granted
+from augury_workers.confirm import confirm, is_late
 from augury_workers.conversation import Conversation
 from augury_workers.environment import CouldNotStartError
 from augury_workers.gather import Gather
@@ -49,6 +51,8 @@ _DIED: dict[Cause, str] = {
     "orphaned": "the worker process of its slot was gone",
 }
 
+_NOT_STARTED = "its order came too late and was not confirmed: nothing was started"
+
 
 @dataclass
 class Station:
@@ -63,6 +67,8 @@ class Station:
     workspace: Workspace
     python_folder: str | None
     own_environment: Mapping[str, str]
+    gpu: str | None = None
+    """The only card that runs see, as `CUDA_VISIBLE_DEVICES` names it; None: they are not pinned."""
     submitters: environment.SubmitterEnvironments = field(default_factory=environment.SubmitterEnvironments)
 
 
@@ -89,15 +95,16 @@ def fence_seconds(lost_after: float | None, grace: float) -> float | None:
 class Attempt:
     """One execution of a run; `run` is called once."""
 
-    def __init__(self, station: Station, order: Mapping[str, Any], identity: Identity, asked: float) -> None:
+    def __init__(self, station: Station, granted: Granted, identity: Identity) -> None:
         self._station = station
         self._loop = station.loop
-        self._order = order
+        self._order = order = granted.order
+        self._claimed = granted.claimed
         self._identity = identity
         self._grace = float(order["grace"])
         self._fence = fence_seconds(order.get("lost_after"), self._grace)
         self._relay = Relay(station.link, station.keys, identity, station.spool)
-        self._relay.renewed = asked
+        self._relay.renewed = granted.asked
         self._conversation = Conversation(
             self._relay, station.make_link, station.keys.box(identity.nonce), self._heed
         )
@@ -106,6 +113,7 @@ class Attempt:
         self._gather.on_much = self._conversation.kick
         self._folder: str | None = None
         self._cause: Cause = ""
+        self._orphaned = False
         self._deadline = float("inf")
         self._started = 0.0
         self._oom_before: int | None = None
@@ -115,6 +123,10 @@ class Attempt:
 
     async def run(self) -> Outcome:
         """Execute the order and report; returns when no process is left and the final report is delivered."""
+        if is_late(self._claimed):
+            early = await self._confirm()
+            if early is not None:
+                return early
         try:
             exited = self._start()
         except CouldNotStartError as error:
@@ -138,8 +150,22 @@ class Attempt:
 
     def orphan(self) -> None:
         """End the tree: the pool child is gone, nobody waits for the result."""
+        self._orphaned = True
         self._loop.call_later(GIVE_UP_SECONDS, self._conversation.give_up)
         self._end("orphaned", TERM_SECONDS)
+
+    async def _confirm(self) -> Outcome | None:
+        """Ask whether a late order still holds; an outcome where nothing is to be started."""
+        answer = await confirm(self._relay, self._fence, lambda: self._orphaned)
+        if answer == "superseded":
+            return self._outcome("superseded", None)
+        if answer != "yours" or self._orphaned:
+            self._station.spool.mark_died(self._identity, _NOT_STARTED)
+            return self._outcome("died", None)
+        if self._relay.want:  # as on a queued run, both mean kill
+            self._report_exit(None, "killed")
+            return await self._finish("killed", None, "")
+        return None
 
     # --- start ---------------------------------------------------------------------------------------
 
@@ -153,7 +179,7 @@ class Attempt:
             raise CouldNotStartError(f"the worker cannot write its state: {error}") from error
         file = order["env"].get("file")
         base = station.own_environment if file is None else station.submitters.read(file)
-        variables = environment.build(order, base, self._identity, folder, station.python_folder)
+        variables = environment.build(order, base, self._identity, folder, station.python_folder, station.gpu)
         cwd = str(order.get("cwd") or f"{folder}/{OUTPUT}")
         environment.check(cwd, variables)
         words = environment.command(order, variables)

@@ -24,9 +24,10 @@ BAD_ENTRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The order to execute, and when (boottime) the call began that brought it."""
+    """The order to execute, and when (boottime) the first claim and the call that brought it began."""
 
     order: dict[str, Any]
+    claimed: float
     asked: float
 
 
@@ -58,7 +59,7 @@ class Claims:
         """Ask until there is an answer, however long that takes; broken connections are made anew."""
         bad: list[str] = []
         pause, told = 0.1, False
-        asked = platform.boottime()
+        claimed = platform.boottime()
         for repeat in count():
             if self._given_up:
                 break
@@ -67,9 +68,9 @@ class Claims:
             try:
                 entry = await self._ask(identity, wait)
                 while entry is not None:
-                    answer = self._read(entry, identity, asked, bad)
+                    answer = self._read(entry, identity, bad)
                     if answer is not None:
-                        return answer
+                        return answer if isinstance(answer, Refused) else Granted(answer, claimed, asked)
                     asked = platform.boottime()
                     entry = await self._listen(identity, wait)
                 pause = 0.1
@@ -98,8 +99,8 @@ class Claims:
     def _pop(self, identity: Identity, wait: float) -> Command:
         return ("BLPOP", self._keys.box(identity.nonce), wait)
 
-    def _read(self, raw: bytes, identity: Identity, asked: float, bad: list[str]) -> Granted | Refused | None:
-        """Judge one entry of the box; None: it says nothing about the claim, or must not be trusted."""
+    def _read(self, raw: bytes, identity: Identity, bad: list[str]) -> dict[str, Any] | Refused | None:
+        """Return the order in an entry of the box; None: it says nothing of the claim or is not trusted."""
         try:
             entry = json.loads(raw)
             if "deny" in entry:
@@ -108,7 +109,7 @@ class Claims:
                 return None
             order = protocol.open_order(entry, self._secret.keys())
             check_order(order, self._keys.instance, identity)
-            return Granted(order, asked)
+            return order
         except (ValueError, TypeError, KeyError) as error:
             bad.append(str(error) or type(error).__name__)
             _say(f"run {identity.run}: refused an order: {bad[-1]}")

@@ -71,10 +71,12 @@ def build(
     identity: Identity,
     folder: str,
     python_folder: str | None,
+    gpu: str | None = None,
 ) -> dict[str, str]:
     """Return the whole environment of the training.
 
     `base` is the submitter's or the worker's scrubbed one; what an outer run put there does not leak in.
+    `gpu` is the UUID of the only card that it sees, whatever the submitter's shell says; empty: none.
     """
     environment = {
         name: value
@@ -94,6 +96,8 @@ def build(
     environment["AUGURY_PARAMS"] = json.dumps({name: param["value"] for name, param in params.items()})
     environment["AUGURY_TAG"] = identity.tag(str(order["instance"]))
     environment["PYTHONUNBUFFERED"] = "1"
+    if gpu is not None:
+        environment |= {"CUDA_VISIBLE_DEVICES": gpu, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     if python_folder is not None:
         before = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = f"{before}{os.pathsep}{python_folder}" if before else python_folder

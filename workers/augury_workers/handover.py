@@ -28,6 +28,8 @@ class SlotSetting:
     folders: str
     """Folder of the slots' folders, which are named `<worker>.<index>`."""
     python_folder: str | None
+    pins: tuple[str, ...] = ()
+    """For each slot what its runs get as `CUDA_VISIBLE_DEVICES`; empty: they are not pinned."""
 
 
 class SlotKeeper:
@@ -69,6 +71,8 @@ class SlotKeeper:
         words += ["--folder", f"{setting.folders}/{setting.worker}.{self._index}"]
         if setting.python_folder is not None:
             words += ["--python-folder", setting.python_folder]
+        if setting.pins:
+            words += ["--gpu", setting.pins[self._index]]
         self._begun = time.monotonic()
         self._process = subprocess.Popen(
             words,

@@ -76,6 +76,7 @@ def _prepare(settings: Settings) -> SlotSetting:
         worker=settings.name,
         folders=folder,
         python_folder=python_folder,
+        pins=settings.pins,
     )
 
 

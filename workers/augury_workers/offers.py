@@ -20,6 +20,8 @@ KEEP_SECONDS = 7 * 24 * 3600.0
 """What a server has not known for so long is dropped."""
 
 BATCH = 500
+BACKLOG = 1000
+"""With so many reports in the stream nobody reads it: nothing is sent twice."""
 
 
 @dataclass
@@ -78,9 +80,12 @@ class Offers:
             due = [offer for offer in self._offers.values() if offer.due <= now]
             for start in range(0, len(due), BATCH):
                 batch = due[start : start + BATCH]
-                replies = await self._link.call(*(offer.relay.look() for offer in batch))
+                looks = (offer.relay.look() for offer in batch)
+                waiting, *replies = await self._link.call(("XLEN", self._keys.reports), *looks)
+                if isinstance(waiting, ReplyError):
+                    raise LinkError(f"Redis refuses: {waiting}")
                 for offer, reply in zip(batch, replies, strict=True):
-                    await self._advance(offer, offer.relay.looked(reply))
+                    await self._advance(offer, offer.relay.looked(reply), waiting)
 
     async def _keep_offering(self) -> None:
         """Ask in rounds, so that many short runs cost one call every other second."""
@@ -90,9 +95,13 @@ class Offers:
             await asyncio.sleep(OFFER_SECONDS)
         self._task = None
 
-    async def _advance(self, offer: Offer, verdict: protocol.Verdict) -> None:
+    async def _advance(self, offer: Offer, verdict: protocol.Verdict, waiting: int) -> None:
         relay = offer.relay
         known = relay.acked
+        if verdict == "yours" and offer.pause >= LONGEST_PAUSE and waiting < BACKLOG:
+            # Nothing has moved for minutes: the reports or their acknowledgement are lost, and after the
+            # end of a run nobody at the server looks for either. What it has, it acknowledges once more.
+            relay.resend()
         while verdict == "yours" and relay.unsent:
             verdict = await relay.say()
         if offer.died is not None and (verdict == "yours" or (verdict == "gone" and relay.settled)):

@@ -120,6 +120,10 @@ class Relay:
         self._answer([verdict.encode(), b"", ack.encode(), gen.encode()])
         return self.verdict
 
+    def resend(self) -> None:
+        """Let `say` send again what is not acknowledged."""
+        self._sent = self.acked
+
     def write_spool(self) -> None:
         """Bring the spool file up to date."""
         if self._unspooled:

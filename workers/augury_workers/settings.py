@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import re
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from augury_workers import platform, protocol
+from augury_workers import gpus, nvml, platform, protocol
+from augury_workers.gpus import Gpu
 from augury_workers.link import parse_url
 from augury_workers.secret import SecretFile, SettingError
 
@@ -28,6 +29,19 @@ class Settings:
     name: str
     """As Celery and Flower show it: `k80@host`."""
     state_dir: str
+    cards: tuple[Gpu, ...] = ()
+    """Those that the slots are pinned to."""
+    hides_cards: bool = False
+    """Runs see no card although there are some."""
+    notes: tuple[str, ...] = ()
+    """Sentences about cards that are left out."""
+
+    @property
+    def pins(self) -> tuple[str, ...]:
+        """What each slot's runs see as their only card; empty where nothing is pinned."""
+        if self.hides_cards:
+            return (gpus.HIDDEN,) * self.slots
+        return tuple(self.cards[i % len(self.cards)].uuid for i in range(self.slots)) if self.cards else ()
 
     @property
     def queue(self) -> str:
@@ -40,17 +54,36 @@ class Settings:
         return self.name.partition("@")[2]
 
     def describe(self) -> str:
-        """Return the line that is printed at start."""
+        """Return the lines that are printed at start."""
         slots = f"{self.slots} slot{'s' if self.slots != 1 else ''}"
+        first = f"augury worker {self.name}: {slots} on queue '{self.queue}' ({self._why()})"
+        return "\n".join([first, *(f"augury worker {self.name}: {note}" for note in self.notes)])
+
+    def _why(self) -> str:
+        numbers = ", ".join(str(card.index) for card in self.cards)
         if self.slots_chosen:
             why = "as --slots or AUGURY_SLOTS says"
-        else:
-            why = f"half of {platform.cores()} cores; change it with --slots or AUGURY_SLOTS"
-        return f"augury worker {self.name}: {slots} on queue '{self.queue}' ({why})"
+            if self.slots > len(self.cards) > 0:
+                return f"{why}; they share GPU {numbers}: not one each"
+            return f"{why}; one per card: GPU {numbers}" if self.cards else why
+        if self.cards:
+            return (
+                f"one per card: GPU {numbers}; change it with --slots, AUGURY_SLOTS or CUDA_VISIBLE_DEVICES"
+            )
+        return f"half of {platform.cores()} cores; change it with --slots or AUGURY_SLOTS"
 
 
-def parse(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
-    """Read command line and environment.
+@dataclass(frozen=True, slots=True)
+class Host:
+    """How a worker learns of the cards of its host, and locks those that it takes."""
+
+    look: Callable[[Mapping[str, str], str], tuple[list[Gpu], list[str]]] = nvml.look
+    """From environment and instance to the cards and sentences about those that do not answer."""
+    take: Callable[[Gpu], bool] = field(default_factory=lambda: nvml.Locks().take)
+
+
+def parse(argv: Sequence[str], environment: Mapping[str, str], host: Host | None = None) -> Settings:
+    """Read command line and environment, and choose among the cards of the host.
 
     Raises:
         SettingError: a setting is missing or wrong; the text names it and the fix.
@@ -69,20 +102,36 @@ def parse(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
         raise SettingError(f"AUGURY_INSTANCE: '{instance}' may hold only letters, digits, '.', '_' and '-'")
     _check_secret(environment)
     slots = arguments.slots or _slots_of(environment)
-    host = socket.gethostname() or "localhost"
-    queue = protocol.queue_name(arguments.machine_type)
-    name = arguments.name or queue
+    choice, notes = _choose(arguments.machine_type, slots, environment, instance, host or Host())
+    hostname = socket.gethostname() or "localhost"
+    name = arguments.name or protocol.queue_name(choice.machine_type)
     if not _NAME.fullmatch(name):
         raise SettingError(f"--name: '{name}' may hold only letters, digits, '.', '_' and '-'")
     return Settings(
         redis_url=url,
         instance=instance,
-        machine_type=arguments.machine_type,
-        slots=slots or max(1, platform.cores() // 2),
+        machine_type=choice.machine_type,
+        slots=slots or len(choice.cards) or max(1, platform.cores() // 2),
         slots_chosen=slots is not None,
-        name=name if "@" in name else f"{name}@{host}",
-        state_dir=str(Path(arguments.state_dir or default_state_dir(environment, host)).absolute()),
+        name=name if "@" in name else f"{name}@{hostname}",
+        state_dir=str(Path(arguments.state_dir or default_state_dir(environment, hostname)).absolute()),
+        cards=choice.cards,
+        hides_cards=choice.hides,
+        notes=notes,
     )
+
+
+def _choose(
+    wanted: str | None, slots: int | None, environment: Mapping[str, str], instance: str, host: Host
+) -> tuple[gpus.Choice, tuple[str, ...]]:
+    overrides = gpus.parse_overrides(environment.get("AUGURY_GPU_TYPES", ""))
+    try:
+        cards, silent = host.look(environment, instance)
+    except OSError as error:
+        raise SettingError(str(error)) from error
+    cards = gpus.visible(cards, environment.get("CUDA_VISIBLE_DEVICES"))
+    choice = gpus.choose(cards, wanted, overrides, host.take, slots)
+    return choice, (*silent, *choice.notes)
 
 
 def default_state_dir(environment: Mapping[str, str], host: str) -> str:
@@ -110,13 +159,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--machine-type",
-        required=True,
         metavar="TYPE",
         type=_machine_type,
-        help="machine type it serves, as K80",
+        help="machine type it serves, as K80 (default: that of the host's cards, CPU without any)",
     )
     parser.add_argument(
-        "--slots", type=_slots, metavar="N", help="runs at the same time (default: half of the cores)"
+        "--slots",
+        type=_slots,
+        metavar="N",
+        help="runs at the same time (default: one per card, half of the cores without any)",
     )
     parser.add_argument("--name", help="name in listings and in Flower (default: the machine type's queue)")
     parser.add_argument(

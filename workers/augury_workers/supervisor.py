@@ -46,6 +46,8 @@ class Setting:
     index: int
     folder: str
     python_folder: str | None
+    gpu: str | None = None
+    """UUID of the only card that runs see; empty: none; None: they are not pinned."""
 
 
 class Requests(asyncio.Protocol):
@@ -108,6 +110,7 @@ class Supervisor:
             workspace=Workspace(slot.path),
             python_folder=setting.python_folder,
             own_environment=environment.scrub(os.environ),
+            gpu=setting.gpu,
         )
         self._attempt: Attempt | None = None
         requests.lost.add_done_callback(self._orphaned)
@@ -138,7 +141,7 @@ class Supervisor:
             return self._refuse(identity, answer)
         if self._requests.lost.done():
             return None
-        outcome = await self._execute(Attempt(self._station, answer.order, identity, answer.asked))
+        outcome = await self._execute(Attempt(self._station, answer, identity))
         if self._requests.lost.done():
             return None
         if outcome.state == "superseded":
@@ -215,7 +218,7 @@ async def run(setting: Setting) -> None:
 def main() -> None:
     """Start the supervisor as its pool child asks on the command line; URL and secret come by environment."""
     parser = argparse.ArgumentParser(prog="augury_workers.supervisor")
-    for name in ("--instance", "--worker", "--index", "--folder", "--python-folder"):
+    for name in ("--instance", "--worker", "--index", "--folder", "--python-folder", "--gpu"):
         parser.add_argument(name)
     arguments = parser.parse_args()
     setting = Setting(
@@ -226,6 +229,7 @@ def main() -> None:
         index=int(arguments.index),
         folder=arguments.folder,
         python_folder=arguments.python_folder,
+        gpu=arguments.gpu,
     )
     platform.become_subreaper()
     gc.freeze()  # what was imported stays: not to be looked through again and again

@@ -42,12 +42,17 @@ class WorkerOptions:
     """`worker`."""
 
     machine_type: Annotated[
-        str,
-        Option("-t", "--machine-type", metavar="TYPE", help="What it serves, e.g. K80.", show_default=False),
-    ]
+        str | None,
+        Option(
+            "-t",
+            "--machine-type",
+            metavar="TYPE",
+            help="What it serves, e.g. K80; that of its cards unless given, CPU without any.",
+        ),
+    ] = None
     slots: Annotated[
         int | None,
-        Option("--slots", help="Runs at a time; half the cores unless given.", min=1),
+        Option("--slots", help="Runs at a time; one per card unless given, half the cores without.", min=1),
     ] = None
     name: Annotated[str | None, Option("--name", help="Its name; this host's unless given.")] = None
 
@@ -128,15 +133,19 @@ def doctor(options: Output) -> None:
 @takes(
     WorkerOptions,
     """
+    augury worker
     augury worker -t K80 --slots 4
     """,
 )
 def worker(options: WorkerOptions) -> None:
     """Serve runs of one machine type on this machine.
 
-    It needs AUGURY_REDIS_URL and AUGURY_SECRET_FILE, and never the database.
+    It needs AUGURY_REDIS_URL and AUGURY_SECRET_FILE, and never the database. NVIDIA cards are found by
+    themselves; each run sees the one of its slot only.
     """
-    words = ["--machine-type", options.machine_type]
+    words = []
+    if options.machine_type is not None:
+        words += ["--machine-type", options.machine_type]
     if options.slots is not None:
         words += ["--slots", str(options.slots)]
     if options.name is not None:

@@ -19,10 +19,12 @@ from augury.local import locks
 from augury.local.home import Home
 
 #: All that a keeper and its parts see of the environment of whoever started them. The last group is what an
-#: interpreter may need to find itself (conda, environment modules, user installs).
+#: interpreter may need to find itself (conda, environment modules, user installs). `AUGURY_PORTABLE`
+#: and `AUGURY_NVML` are for tests: see CONTRIBUTING.md.
 KEPT_VARIABLES = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
     *("XDG_RUNTIME_DIR", "AUGURY_HOME", "AUGURY_SLOTS", "AUGURY_VALKEY_BINARY"),
+    *("AUGURY_PORTABLE", "AUGURY_NVML"),
     *("PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONPYCACHEPREFIX", "LD_LIBRARY_PATH"),
 )
 

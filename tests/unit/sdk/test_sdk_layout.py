@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.interpreters import interpreter
 
 import augury_sdk
 from augury_sdk._layout import folder_name, layout
@@ -106,22 +107,6 @@ def test_many_processes_at_once_make_one_good_folder(tmp_path: Path) -> None:
 )
 def test_every_file_of_the_sdk_and_the_examples_is_python_3_8(path: Path) -> None:
     ast.parse(path.read_text(), feature_version=(3, 8))
-
-
-def interpreter(version: str) -> str | None:
-    """Find a Python of this version that starts: on the path or under pyenv."""
-    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    candidates: list[str | Path | None] = [
-        shutil.which(f"python{version}"),
-        *sorted(root.glob(f"versions/{version}.*/bin/python")),
-    ]
-    for candidate in candidates:
-        if candidate is None:
-            continue
-        done = subprocess.run([candidate, "-c", ""], capture_output=True, check=False, timeout=60)
-        if done.returncode == 0:
-            return str(candidate)
-    return None
 
 
 TRAINING = """
