@@ -47,9 +47,11 @@ class WorkerOptions:
     ]
     slots: Annotated[
         int | None,
-        Option("--slots", help="Runs at a time; half the cores unless given.", min=1),
+        Option("--slots", metavar="N", help="Runs at a time.", min=1, show_default="half the cores"),
     ] = None
-    name: Annotated[str | None, Option("--name", help="Its name; this host's unless given.")] = None
+    name: Annotated[
+        str | None, Option("--name", metavar="NAME", help="Its name.", show_default="this host's")
+    ] = None
 
 
 @dataclass(kw_only=True)

@@ -2,10 +2,17 @@
 
 # No `from __future__ import annotations`: Typer needs these as objects, and text would be parsed at start-up.
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from typer import Argument, Option
+
+#: Options that a kind of search cannot do without, by their fields.
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    "random": ("num_runs",),
+    "bayesian": ("num_runs", "parallel_runs", "metric", "metric_agg"),
+}
 
 SEARCH, JUDGE, RUNS, HOW = "The search", "How runs are judged", "Its runs", "How to submit"
 
@@ -20,14 +27,19 @@ Metric = Annotated[
     str | None,
     Option("--metric", metavar="NAME", help="Judge runs by this metric.", rich_help_panel=JUDGE),
 ]
-Agg = Annotated[
-    Literal["avg", "min", "max", "last"] | None,
-    Option("-a", "--metric-agg", help="Reduce its points to one number.", rich_help_panel=JUDGE),
-]
-Goal = Annotated[
-    Literal["maximize", "minimize"] | None,
-    Option("--goal", help="Which end of it is best; maximize unless given.", rich_help_panel=JUDGE),
-]
+
+
+def _agg(default: str) -> Any:
+    help = "Reduce its points to one number."
+    return Option("-a", "--metric-agg", help=help, show_default=default, rich_help_panel=JUDGE)
+
+
+def _goal(default: str) -> Any:
+    return Option("--goal", help="Which end of it is best.", show_default=default, rich_help_panel=JUDGE)
+
+
+Agg = Annotated[Literal["avg", "min", "max", "last"] | None, _agg("last")]
+Goal = Annotated[Literal["maximize", "minimize"] | None, _goal("maximize")]
 
 
 @dataclass(kw_only=True)
@@ -42,9 +54,18 @@ class Output:
 class Judged(Output):
     """Commands that can judge runs by another metric than their search's."""
 
-    metric: Metric = None
-    metric_agg: Agg = None
-    goal: Goal = None
+    metric: Annotated[
+        str | None,
+        Option(
+            "--metric",
+            metavar="NAME",
+            help="Judge runs by this metric.",
+            show_default="the search's",
+            rich_help_panel=JUDGE,
+        ),
+    ] = None
+    metric_agg: Annotated[Literal["avg", "min", "max", "last"] | None, _agg("the search's")] = None
+    goal: Annotated[Literal["maximize", "minimize"] | None, _goal("the search's")] = None
 
 
 @dataclass(kw_only=True)
@@ -74,7 +95,9 @@ class WaitOptions(OneSearch):
 class ListOptions(Judged):
     """`hyper list`."""
 
-    number: Annotated[int | None, Option("-n", "--number", help="Only the newest N.", min=1)] = None
+    number: Annotated[int | None, Option("-n", "--number", metavar="N", help="Only the newest N.", min=1)] = (
+        None
+    )
     label: Label = None
     all: AllFlag = False
 
@@ -91,7 +114,7 @@ class DownloadOptions(OneSearch):
 class ListRunsOptions(Output):
     """`ps`."""
 
-    number: Annotated[int, Option("-n", "--number", help="Only the newest N.", min=1)] = 50
+    number: Annotated[int, Option("-n", "--number", metavar="N", help="Only the newest N.", min=1)] = 50
     label: Label = None
     state: Annotated[
         list[str] | None, Option("--state", metavar="STATE", help="Only runs in this state. Repeatable.")
@@ -150,7 +173,14 @@ class RunSettings(Output):
     ] = None
     machine_type: Annotated[
         str | None,
-        Option("-t", "--machine-type", metavar="TYPE", help="Where to run, e.g. K80.", rich_help_panel=RUNS),
+        Option(
+            "-t",
+            "--machine-type",
+            metavar="TYPE",
+            help="Where to run, e.g. K80.",
+            show_default="the server's, or the only one",
+            rich_help_panel=RUNS,
+        ),
     ] = None
     env: Annotated[
         list[str] | None,
@@ -178,7 +208,7 @@ class RunSettings(Output):
         Option(
             "--from-file",
             metavar="FILE",
-            help="Take options from a JSON or YAML file; those given here win.",
+            help="Take options, required ones too, from a JSON or YAML file; those given here win.",
             rich_help_panel=HOW,
         ),
     ] = None
@@ -211,7 +241,7 @@ class GridOptions(RunSettings):
         Option(
             "--json-param",
             metavar="NAME=LIST",
-            help="A parameter as a JSON list of values. Repeatable.",
+            help="In place of --param: a JSON list of values. Repeatable.",
             rich_help_panel=SEARCH,
         ),
     ] = None
@@ -220,26 +250,44 @@ class GridOptions(RunSettings):
         Option(
             "--choice",
             metavar="NAME=V[,V]",
-            help="Values taken as they stand, colons and all (\\, is a comma). Repeatable.",
+            help="In place of --param: values taken as they stand, colons and all (\\, is a comma). "
+            "Repeatable.",
             rich_help_panel=SEARCH,
         ),
     ] = None
     parallel_runs: Annotated[
         int | None,
-        Option("-r", "--parallel-runs", help="Runs in flight at most.", min=1, rich_help_panel=SEARCH),
+        Option(
+            "-r",
+            "--parallel-runs",
+            metavar="N",
+            help="Runs in flight at most.",
+            min=1,
+            show_default="as many as there are slots",
+            rich_help_panel=SEARCH,
+        ),
     ] = None
     seed: Annotated[
         int | None,
         Option(
             "--seed",
-            help="Draw the same values again; drawn and shown if not given.",
+            metavar="N",
+            help="Draw the same values again.",
             min=0,
+            show_default="one is drawn and shown",
             rich_help_panel=SEARCH,
         ),
     ] = None
     max_runs: Annotated[
         int | None,
-        Option("--max-runs", help="Refuse a search of more runs.", min=1, rich_help_panel=SEARCH),
+        Option(
+            "--max-runs",
+            metavar="N",
+            help="Refuse a search of more runs.",
+            min=1,
+            show_default="10000",
+            rich_help_panel=SEARCH,
+        ),
     ] = None
     metric: Metric = None
     metric_agg: Agg = None
@@ -257,5 +305,6 @@ class SampledOptions(GridOptions):
     """`hyper random` and `hyper bayesian`."""
 
     num_runs: Annotated[
-        int | None, Option("-n", "--num-runs", help="Runs at most.", min=1, rich_help_panel=SEARCH)
+        int | None,
+        Option("-n", "--num-runs", metavar="N", help="Runs at most.", min=1, rich_help_panel=SEARCH),
     ] = None

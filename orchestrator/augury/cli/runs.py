@@ -42,6 +42,7 @@ def register(app: Typer) -> None:
     augury run -- python train.py --learning_rate 0.1
     augury run -b --param rate=0.1 "python train.py --learning_rate :rate: > log.txt"
     """,
+    needed=("command",),
 )
 def run(options: RunOptions) -> None:
     """Run one command and follow its output; the exit code is the command's own.

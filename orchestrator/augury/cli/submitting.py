@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from augury.cli import losses, saved
-from augury.cli.options import GridOptions, RunOptions, SampledOptions
+from augury.cli.options import NEEDED, GridOptions, RunOptions, SampledOptions
 from augury.client.building import submitters_directory, submitters_environment, submitters_umask
 from augury.client.connection import remote_address
 from augury.errors import UsageError
@@ -15,12 +15,6 @@ from augury.grammar.pairs import parse_env, parse_metric_regex
 from augury.grammar.parameters import parse_parameters
 from augury.grammar.template import check, check_values, command_from_words
 from augury.spec import MAX_RUNS, Command, Kind, ParameterSpec, SearchSpec, number_of_runs
-
-#: Options a kind of search cannot do without.
-_NEEDED: dict[str, tuple[str, ...]] = {
-    "random": ("num_runs",),
-    "bayesian": ("num_runs", "parallel_runs", "metric", "metric_agg"),
-}
 
 
 def search_spec(kind: Kind, options: GridOptions) -> tuple[SearchSpec, list[str]]:
@@ -65,7 +59,7 @@ def run_spec(options: RunOptions) -> tuple[SearchSpec, list[str]]:
 
 
 def _check_needed(kind: Kind, options: GridOptions) -> None:
-    missing = [name for name in _NEEDED.get(kind, ()) if getattr(options, name) is None]
+    missing = [name for name in NEEDED.get(kind, ()) if getattr(options, name) is None]
     if not (options.param or options.json_param or options.choice):
         missing.append("param")
     if missing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from typer.main import get_command
 
 from augury import __version__
 from augury.cli.app import app
+from augury.spec import MAX_RUNS
 
 Augury = Callable[..., Any]
 HEAVY = {"httpx", "rich", "numpy", "scipy", "sqlalchemy", "celery", "redis", "fastapi", "pydantic", "click"}
@@ -154,3 +156,42 @@ def test_completion_offers_commands_and_options() -> None:
     assert python("-m", "augury.cli.main", **words).stdout.split() == ["grid"]
     words |= {"COMP_WORDS": "augury hyper grid --par", "COMP_CWORD": "3"}
     assert python("-m", "augury.cli.main", **words).stdout.split() == ["--param", "--parallel-runs"]
+
+
+REQUIRED = {
+    ("hyper", "grid"): {"COMMAND", "--param"},
+    ("hyper", "random"): {"COMMAND", "--param", "--num-runs"},
+    ("hyper", "bayesian"): {
+        "COMMAND", "--param", "--num-runs", "--parallel-runs", "--metric", "--metric-agg",
+    },
+    ("run",): {"COMMAND"},
+}  # fmt: skip
+
+
+def marked(help_text: str, word: str) -> set[str]:
+    """Return the arguments and options whose entry in a help text has `word` among its notes."""
+    entries = re.split(r"\n  (?=\S)", help_text)
+    found = [entry for entry in entries if re.search(rf"\[[^\]]*\b{word}\b[^\]]*\]", entry)]
+    return {re.search(r"--[a-z-]+|^[A-Z]+", entry)[0] for entry in found}  # type: ignore[index]
+
+
+@pytest.mark.parametrize("command", list(REQUIRED), ids=" ".join)
+def test_help_marks_what_is_required(augury: Augury, command: tuple[str, ...]) -> None:
+    assert marked(augury(*command, "--help").out, "required") == REQUIRED[command]
+
+
+def test_help_tells_real_defaults(augury: Augury) -> None:
+    words = " ".join(augury("hyper", "random", "--help").out.split())
+    assert "Refuse a search of more runs. [default: 10000; at least 1]" in words
+    assert f"default: {MAX_RUNS}" in words
+    assert "Reduce its points to one number. [default: last]" in words
+    assert "Which end of it is best. [default: maximize]" in words
+    assert "None" not in words
+    assert "best. [default: the search's]" in " ".join(augury("hyper", "best", "--help").out.split())
+
+
+def test_what_is_required_and_missing_is_named(augury: Augury) -> None:
+    said = augury("hyper", "bayesian", "--num-runs", "3", "--", "train", ":rate:")
+    assert said.code == 2
+    for option in REQUIRED["hyper", "bayesian"] - {"COMMAND", "--num-runs"}:
+        assert option in said.err
