@@ -296,7 +296,10 @@ class GridOptions(RunSettings):
         bool, Option("--dry-run", help="Show the runs and create nothing.", rich_help_panel=HOW)
     ] = False
     watch: Annotated[
-        bool, Option("-w", "--watch", help="Follow it in a live table.", rich_help_panel=HOW)
+        bool,
+        Option(
+            "-w", "--watch", help="Follow it in a live table; exits as `hyper wait`.", rich_help_panel=HOW
+        ),
     ] = False
 
 

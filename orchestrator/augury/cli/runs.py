@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,7 +17,7 @@ from augury.cli.notices import progress, say
 from augury.cli.options import ListRunsOptions, LogsOptions, OneRun, RunOptions, SomeRuns
 from augury.cli.output import renderer
 from augury.cli.output.base import Asked
-from augury.cli.output.text import ControlFilter
+from augury.cli.output.text import ControlFilter, plain
 from augury.errors import UsageError
 from augury.run import FINAL_STATES
 
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
 Write: TypeAlias = Callable[[str | None], None]
 
 PANEL = "Single runs"
+
+#: Exit codes of a shell for a command that is not there, and for one that cannot be executed.
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+
+#: The signals behind causes.
+_SIGNALS = {"killed": signal.SIGKILL, "oom": signal.SIGKILL, "stopped": signal.SIGTERM}
 _STATES = ("queued", "building", "running", "saving", *FINAL_STATES)
 
 
@@ -45,9 +53,10 @@ def register(app: Typer) -> None:
     needed=("command",),
 )
 def run(options: RunOptions) -> None:
-    """Run one command and follow its output; the exit code is the command's own.
+    """Run one command and follow its output; ^C leaves it running.
 
-    ^C leaves it running.
+    The exit code is the command's own; 128 and the signal's number when a signal ended it (137: killed, 143:
+    stopped), 127 when it was not found, 126 when it cannot be executed, 1 when its worker was lost.
     """
     out = renderer(options)
     spec, notices = lazy.submitting.run_spec(options)
@@ -68,7 +77,8 @@ def run(options: RunOptions) -> None:
     if options.json or options.quiet:
         out.launched(final)
     elif final["state"] != "complete":
-        progress(f"Run #{final['id']} ended as {final['state']}: augury info {final['id']}")
+        why = f" ({plain(final['detail'])})" if final.get("detail") else ""
+        progress(f"Run #{final['id']} ended as {final['state']}{why}: augury info {final['id']}")
     raise Exit(_exit_code(final))
 
 
@@ -213,8 +223,17 @@ def _tell_dropped(count: int) -> None:
 
 
 def _exit_code(run: dict[str, Any]) -> int:
-    """Return a run's exit code; 1 for one that has none and is not complete."""
+    """Return the exit code a shell would give the command of a run that has ended."""
     if run["state"] == "complete":
         return 0
-    code = run["exit_code"]
-    return code if code else 1
+    if run["exit_code"]:
+        return int(run["exit_code"])
+    if run["cause"] == "could_not_start":
+        missing = re.search("was not found|does not exist", run.get("detail") or "")
+        return NOT_FOUND if missing else NOT_EXECUTABLE
+    number: int | None = _SIGNALS.get(run["cause"])
+    if number is None and run["cause"] == "signal":
+        named = re.search(r"\b(?:SIG[A-Z0-9]+|signal (\d+))$", run.get("detail") or "")
+        if named is not None:
+            number = int(named[1]) if named[1] else getattr(signal, named[0], None)
+    return 1 if number is None else 128 + number

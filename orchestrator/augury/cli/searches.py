@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from typer import Exit, Typer
 
@@ -25,9 +25,6 @@ from augury.errors import UsageError
 
 if TYPE_CHECKING:
     from augury.client.client import Client
-
-#: Exit codes of `hyper wait` beside 0 (all runs complete) and 1 (stopped, killed, paused).
-SOME_FAILED, TIMED_OUT = 3, 124
 
 LOOK, END = "Look at searches", "End searches, or let them go on"
 
@@ -85,6 +82,7 @@ def watch(options: OneJudgedSearch) -> None:
     """Follow a search in a live table until it has ended; ^C leaves it running.
 
     Without a terminal one line is printed for each change (--json: one JSON run a line, --quiet: its id).
+    The exit code is that of `hyper wait`, and 130 after ^C.
     """
     renderer(options)
     lazy.watching.watch(_client(), options.search, options)
@@ -105,7 +103,7 @@ def wait(options: WaitOptions) -> None:
     out, client = renderer(options), _client()
     search = lazy.following.ended(client, options.search, options.timeout)
     out.waited(search, client.iter_runs(search["id"]))
-    raise Exit(_wait_code(search))
+    raise Exit(lazy.following.exit_code(search))
 
 
 @takes(
@@ -198,12 +196,3 @@ def download_metrics(options: DownloadOptions) -> None:
 
 def _client() -> Client:
     return lazy.Client(notify=progress)
-
-
-def _wait_code(search: dict[str, Any]) -> int:
-    if not lazy.following.is_over(search):
-        return TIMED_OUT
-    if search["state"] != "finished":
-        return 1
-    unfinished = any(count for state, count in search["counts"].items() if state != "complete")
-    return SOME_FAILED if unfinished else 0

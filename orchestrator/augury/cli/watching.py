@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from typer import Exit
 
 from augury.cli import judging, lazy
-from augury.cli.following import is_over
+from augury.cli.following import exit_code, is_over
 from augury.cli.notices import progress
 from augury.cli.options import OneJudgedSearch
 from augury.cli.output import contract, text
@@ -107,7 +107,7 @@ def watch(client: Client, search_id: int, options: OneJudgedSearch) -> None:
     """Follow a search until it is over.
 
     Raises:
-        Exit: 130 when the user detaches, 1 when the search is paused and nothing is in flight.
+        Exit: always; 130 when the user detaches, else the code of `hyper wait`.
     """
     board = Board(client, search_id, options)
     try:
@@ -127,7 +127,7 @@ def watch(client: Client, search_id: int, options: OneJudgedSearch) -> None:
         progress(
             f"Search #{search_id} is paused: {board.search.get('pause_reason') or 'nothing is in flight'}"
         )
-        raise Exit(1)
+    raise Exit(exit_code(cast("dict[str, Any]", board.search)))
 
 
 def _tell(board: Board, changes: Iterable[list[Document]], tell: Callable[[Document], None]) -> None:

@@ -35,9 +35,19 @@ def ends(server: FakeServer, **end: Any) -> None:
     [
         ({"state": "complete", "exit_code": 0}, 0),
         ({"state": "failed", "exit_code": 66}, 66),
-        ({"state": "failed", "exit_code": None, "cause": "signal"}, 1),
-        ({"state": "stopped", "exit_code": 0}, 1),
-        ({"state": "killed", "exit_code": None}, 1),
+        ({"state": "failed", "cause": "signal", "detail": "it was ended by SIGSEGV"}, 139),
+        ({"state": "failed", "cause": "signal", "detail": "it was ended by signal 40"}, 168),
+        ({"state": "failed", "cause": "oom", "detail": "memory ran out"}, 137),
+        ({"state": "stopped", "exit_code": 0, "cause": "stopped"}, 143),
+        ({"state": "stopped", "exit_code": 5, "cause": "stopped"}, 5),
+        ({"state": "killed", "cause": "killed"}, 137),
+        (
+            {"state": "failed", "cause": "could_not_start", "detail": "the command 'x' was not found in …"},
+            127,
+        ),
+        ({"state": "failed", "cause": "could_not_start", "detail": "the command /x does not exist"}, 127),
+        ({"state": "failed", "cause": "could_not_start", "detail": "the command /x is a directory"}, 126),
+        ({"state": "interrupted", "cause": "lost"}, 1),
     ],
 )
 def test_a_run_is_followed_and_its_exit_code_passed_on(
@@ -48,6 +58,7 @@ def test_a_run_is_followed_and_its_exit_code_passed_on(
     assert said.code == code
     assert said.out == "💫 Casting run #401…\nhello\n"
     assert (end["state"] in said.err) == (code != 0)
+    assert end.get("detail", "") in said.err
 
 
 def test_a_run_as_json_is_one_value_at_its_end(augury: Augury, server: FakeServer) -> None:

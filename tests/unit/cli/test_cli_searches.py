@@ -111,11 +111,12 @@ def test_without_a_best_run_it_says_what_was_reported(augury: Augury, server: Fa
         ("paused", {"complete": 1, "queued": 1}, 1),
     ],
 )
-def test_the_exit_code_of_wait(
+def test_the_exit_code_of_wait_and_watch(
     augury: Augury, server: FakeServer, state: str, counts: dict[str, int], code: int
 ) -> None:
     server.search |= {"state": state, "counts": counts}
     assert augury("hyper", "wait", "59").code == code
+    assert augury("hyper", "watch", "59").code == code
     said = augury("hyper", "wait", "59", "--json")
     assert (said.code, said.json["state"]) == (code, state)
 
@@ -206,7 +207,7 @@ def landing(server: FakeServer) -> FakeServer:
 def test_watching_without_a_terminal_tells_each_change(augury: Augury, server: FakeServer) -> None:
     landing(server)
     said = augury("hyper", "watch", "59")
-    assert said.code == 0
+    assert said.code == 3
     lines = [line.split("  [")[0] for line in said.out.splitlines()]
     assert lines == [
         "run 401 running",
@@ -229,7 +230,7 @@ def test_watching_as_json_prints_one_run_a_line(augury: Augury, server: FakeServ
 def test_watching_at_submit(augury: Augury, server: FakeServer) -> None:
     landing(server)
     said = augury("hyper", "grid", "-w", "--param", "rate=1,2", "t :rate:")
-    assert said.code == 0
+    assert said.code == 3
     assert "run 403 complete" in said.out
 
 
