@@ -13,7 +13,7 @@ from augury.cli import judging, lazy
 from augury.cli.following import exit_code, is_over
 from augury.cli.notices import progress
 from augury.cli.options import OneJudgedSearch
-from augury.cli.output import contract, text
+from augury.cli.output import contract, renderer, text
 from augury.cli.output.base import Document, Judge
 from augury.cli.output.table import counted
 from augury.client.events import readings
@@ -70,6 +70,10 @@ class Board:
         counts = self.search.get("counts") or {}
         return sum(count for state, count in counts.items() if state in FINAL_STATES)
 
+    def ended(self) -> list[Document]:
+        """Return the runs that are final, ascending by id."""
+        return [run for _, run in sorted(self.runs.items()) if run["state"] in FINAL_STATES]
+
     def _read_open(self) -> list[Document]:
         """Read the runs that were open or unknown, up to a page of runs that all wait."""
         after: int | None = self._first_open - 1
@@ -117,13 +121,15 @@ def watch(client: Client, search_id: int, options: OneJudgedSearch) -> None:
                 lazy.live.draw(board, changes)
             else:
                 _tell(board, changes, _line_printer(board, options))
+                if not (options.json or options.quiet):
+                    renderer(options).waited({**board.search, "best": board.best}, board.ended())
     except KeyboardInterrupt:
         progress(
             f"\nDetached; search #{search_id} goes on. Come back: augury hyper watch {search_id}    "
             f"End it: augury hyper stop {search_id}"
         )
         raise Exit(130) from None
-    if board.search["state"] == "paused":
+    if board.search["state"] == "paused" and (sys.stdout.isatty() or options.json or options.quiet):
         progress(
             f"Search #{search_id} is paused: {board.search.get('pause_reason') or 'nothing is in flight'}"
         )

@@ -208,7 +208,8 @@ def test_watching_without_a_terminal_tells_each_change(augury: Augury, server: F
     landing(server)
     said = augury("hyper", "watch", "59")
     assert said.code == 3
-    lines = [line.split("  [")[0] for line in said.out.splitlines()]
+    told = said.out.splitlines()
+    lines = [line.split("  [")[0] for line in told[:6]]
     assert lines == [
         "run 401 running",
         "run 402 complete after 5.5s, 0.7 (best so far)",
@@ -217,7 +218,12 @@ def test_watching_without_a_terminal_tells_each_change(augury: Augury, server: F
         "run 403 complete after 5.5s, 0.9 (best so far)",
         "run 404 failed (2) after 5.5s",
     ]
-    assert said.out.splitlines()[-1].endswith("[4/4: 3 complete, 1 failed]")
+    assert told[5].endswith("[4/4: 3 complete, 1 failed]")
+    assert told[6:] == [
+        "Search #59 is finished: 3 complete, 1 failed",
+        "Best: 0.9 by run 403    augury hyper best 59",
+        "First failure: augury logs 404",
+    ]
 
 
 def test_watching_as_json_prints_one_run_a_line(augury: Augury, server: FakeServer) -> None:
@@ -248,7 +254,8 @@ def test_a_paused_search_ends_the_watching(augury: Augury, server: FakeServer) -
     server.search |= {"state": "paused", "pause_reason": "no run has val_acc", "counts": {"queued": 1}}
     said = augury("hyper", "watch", "59")
     assert said.code == 1
-    assert "no run has val_acc" in said.err
+    assert "Search #59 is paused" in said.out
+    assert "no run has val_acc" in said.out
 
 
 def test_interrupting_detaches_and_says_how_to_come_back(augury: Augury, server: FakeServer) -> None:
