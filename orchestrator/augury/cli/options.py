@@ -146,7 +146,7 @@ class LogsOptions:
     tail: Annotated[int | None, Option("-n", "--tail", metavar="N", help="Only the last N lines.", min=0)] = (
         None
     )
-    raw: Annotated[bool, Option("--raw", help="Keep terminal control sequences of the output.")] = False
+    raw: Annotated[bool, Option("--raw", help="Keep the output as it is, control sequences too.")] = False
 
 
 # --- submitting ------------------------------------------------------------------------------------

@@ -6,8 +6,7 @@ import json
 import re
 import signal
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from typer import Exit, Typer
 
@@ -17,15 +16,13 @@ from augury.cli.notices import progress, say
 from augury.cli.options import ListRunsOptions, LogsOptions, OneRun, RunOptions, SomeRuns
 from augury.cli.output import renderer
 from augury.cli.output.base import Asked
-from augury.cli.output.text import ControlFilter, plain
+from augury.cli.output.screen import Write, writer
+from augury.cli.output.text import plain
 from augury.errors import UsageError
 from augury.run import FINAL_STATES
 
 if TYPE_CHECKING:
     from augury.client.client import Client
-
-#: Prints a piece of output; None says that there is no more.
-Write: TypeAlias = Callable[[str | None], None]
 
 PANEL = "Single runs"
 
@@ -119,9 +116,9 @@ def info(options: OneRun) -> None:
     """,
 )
 def logs(options: LogsOptions) -> None:
-    """Print the output of a run."""
+    """Print the output of a run as a terminal shows it in the end: of a progress bar, its last state."""
     client = _client()
-    write = _json_lines() if options.json else _writer(options.raw)
+    write = _json_lines() if options.json else writer(options.raw)
     dropped = 0
     try:
         page = client.logs(options.run, offset=0, tail_lines=options.tail)
@@ -173,7 +170,8 @@ def _asked(out: Any, asked: Asked) -> None:
 
 def _followed(client: Client, run_id: int, show: bool) -> dict[str, Any]:
     """Follow a run to its end, printing its output when `show`; returns it as it is then."""
-    write = _writer(raw=False) if show else lambda text: None
+    # On its way into a file or a program the output of the command stays as it is.
+    write = writer(raw=not sys.stdout.isatty()) if show else lambda text: None
     dropped = 0
     try:
         for page in lazy.LogReader(client, run_id).pages(follow=True):
@@ -187,19 +185,6 @@ def _followed(client: Client, run_id: int, show: bool) -> dict[str, Any]:
         raise Exit(130) from None
     _tell_dropped(dropped)
     return client.get_run(run_id)
-
-
-def _writer(raw: bool) -> Write:
-    """Return what prints output, without control sequences where a terminal would obey them."""
-    keep = raw or not sys.stdout.isatty()
-    clean = ControlFilter()
-
-    def write(text: str | None) -> None:
-        if text:
-            sys.stdout.write(text if keep else clean.feed(text))
-            sys.stdout.flush()
-
-    return write
 
 
 def _json_lines() -> Write:

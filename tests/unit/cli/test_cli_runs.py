@@ -140,14 +140,27 @@ def test_output_is_followed_to_its_end(augury: Augury, server: FakeServer) -> No
     assert augury("logs", "-f", "401").out == "hello\n"
 
 
-def test_control_sequences_reach_files_but_no_terminal(
+def test_control_sequences_are_printed_only_raw(
     augury: Augury, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.log = b"\x1b[31mred\x1b[0m\n"
-    assert augury("logs", "401").out == "\x1b[31mred\x1b[0m\n"
+    assert augury("logs", "401").out == "red\n"
+    assert augury("logs", "--raw", "401").out == "\x1b[31mred\x1b[0m\n"
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert augury("logs", "401").out == "red\n"
     assert augury("logs", "--raw", "401").out == "\x1b[31mred\x1b[0m\n"
+
+
+def test_a_run_that_is_piped_hands_its_output_on_as_it_is(augury: Augury, server: FakeServer) -> None:
+    server.log = b"\x1b[31m1\r2\n"
+    server.on_request = lambda method, path: server.runs[401].update(state="complete", ended_at=END)
+    assert augury("run", "--", "train").out.endswith("\x1b[31m1\r2\n")
+
+
+def test_of_a_progress_bar_logs_print_its_last_state(augury: Augury, server: FakeServer) -> None:
+    server.log = b"start\n  0%|    |\r 50%|##  |\r100%|####|\nend"
+    assert augury("logs", "401").out == "start\n100%|####|\nend"
+    assert '"  0%|    |\\r 50%' in augury("logs", "--json", "401").out
 
 
 def test_several_runs_are_stopped(augury: Augury, server: FakeServer) -> None:

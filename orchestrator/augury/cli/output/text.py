@@ -134,14 +134,20 @@ _SEQUENCE = re.compile(
 )
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]*\x1b?|[ -/]*)?\Z")
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_BUT_MOVES = re.compile("(?!\x08|\x1b\\[[0-2]?K)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_ERASE = re.compile(r"\x1b\[[0-2]?K")
 _LONGEST_SEQUENCE = 4096
 
 
 class ControlFilter:
-    """Takes terminal control sequences and characters out of a stream of text; keeps `\\n`, `\\t`, `\\r`."""
+    """Takes terminal control sequences and characters out of a stream of text; keeps `\\n`, `\\t`, `\\r`.
 
-    def __init__(self) -> None:
+    With `keep_moves` it also keeps what moves within a line: backspace, and the sequences that erase it.
+    """
+
+    def __init__(self, keep_moves: bool = False) -> None:
         self._held = ""
+        self._keep_moves = keep_moves
 
     def feed(self, text: str) -> str:
         """Return the next piece without its control sequences; an unfinished one is held back."""
@@ -151,4 +157,6 @@ class ControlFilter:
         if unfinished and len(unfinished[0]) < _LONGEST_SEQUENCE:
             self._held = unfinished[0]
             text = text[: unfinished.start()]
-        return _CONTROLS.sub("", _SEQUENCE.sub("", text))
+        if not self._keep_moves:
+            return _CONTROLS.sub("", _SEQUENCE.sub("", text))
+        return _BUT_MOVES.sub("", _SEQUENCE.sub(lambda m: m[0] if _ERASE.fullmatch(m[0]) else "", text))
