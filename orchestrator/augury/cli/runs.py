@@ -169,12 +169,17 @@ def _asked(out: Any, asked: Asked) -> None:
 
 
 def _followed(client: Client, run_id: int, show: bool) -> dict[str, Any]:
-    """Follow a run to its end, printing its output when `show`; returns it as it is then."""
+    """Follow a run to its end, printing its output when `show`; returns it as it is then.
+
+    On a terminal it says, once, that the run waits and for what.
+    """
     # On its way into a file or a program the output of the command stays as it is.
     write = writer(raw=not sys.stdout.isatty()) if show else lambda text: None
     dropped = 0
+    settled = not sys.stderr.isatty()
     try:
         for page in lazy.LogReader(client, run_id).pages(follow=True):
+            settled = settled or _wait_is_settled(client, run_id)
             write(page["text"])
             dropped = page["dropped"]
     except KeyboardInterrupt:
@@ -185,6 +190,29 @@ def _followed(client: Client, run_id: int, show: bool) -> dict[str, Any]:
         raise Exit(130) from None
     _tell_dropped(dropped)
     return client.get_run(run_id)
+
+
+def _wait_is_settled(client: Client, run_id: int) -> bool:
+    """Say why a queued run waits; False while it is about to start, so that there is nothing to say yet."""
+    run = client.get_run(run_id)
+    if run["state"] != "queued":
+        return True
+    status = client.status()
+    local, wanted = status["instance"] == "local", str(run["machine_type"]).lower()
+    serving = [
+        worker
+        for worker in status["workers"]
+        if local or wanted in (kind.lower() for kind in worker["types"])
+    ]
+    slots = sum(worker["slots"] for worker in serving)
+    if not slots:
+        why = "no worker is up" if local else f"no worker of type {plain(run['machine_type'])} is up"
+    elif sum(worker["busy"] for worker in serving) >= slots:
+        why = f"all {slots} slots are busy" if slots > 1 else "the only slot is busy"
+    else:
+        return False
+    progress(f"Run #{run_id} is queued: {why}; ^C leaves it in the queue.")
+    return True
 
 
 def _json_lines() -> Write:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from client_fake import END, START, FakeServer, complete, run_document
+from client_fake import END, START, STATUS, FakeServer, complete, run_document
 
 from augury import UnavailableError
 from augury.cli import lazy
@@ -90,6 +90,35 @@ def test_a_run_takes_values_for_its_placeholders(augury: Augury, server: FakeSer
     assert augury("run", "-b", "--param", "rate=007", "--", "t", ":rate:").code == 0
     assert server.submitted["space"] == {"rate": {"values": [7], "texts": ["007"]}}
     assert augury("run", "-b", "--param", "rate=1,2", "--", "t", ":rate:").code == 2
+
+
+@pytest.mark.parametrize(
+    ("slots", "busy", "kind", "why"),
+    [
+        (4, 4, "k80", "all 4 slots are busy"),
+        (1, 1, "K80", "the only slot is busy"),
+        (4, 4, "V100", "no worker of type V100 is up"),
+        (4, 3, "K80", None),
+    ],
+)
+def test_a_queued_run_says_once_why_it_waits(
+    augury: Augury, server: FakeServer, monkeypatch: pytest.MonkeyPatch, slots: int, busy: int, kind: str,
+    why: str | None,
+) -> None:  # fmt: skip
+    monkeypatch.setitem(STATUS, "workers", [{**STATUS["workers"][0], "slots": slots, "busy": busy}])
+
+    def step(method: str, path: str) -> None:
+        if path == "/runs/401/logs":
+            server.runs[401]["machine_type"] = kind
+            if len(server.asked(path)) > 3:
+                server.runs[401] |= {"state": "complete", "ended_at": END}
+
+    server.on_request = step
+    assert "queued" not in augury("run", "--", "train").err
+    server.requests.clear()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    expected = f"Run #401 is queued: {why}; ^C leaves it in the queue.\n" if why else ""
+    assert augury("run", "--", "train").err == expected
 
 
 def test_runs_are_listed_oldest_first(augury: Augury, server: FakeServer) -> None:
