@@ -42,20 +42,22 @@ class Board:
         self.runs: dict[int, Document] = {}
         self.curve: list[float] = []
         self.best: Document | None = None
+        self.latest: dict[int, float] = {}
+        """Run id -> the newest value of the metric, for runs under way."""
 
     def refresh(self) -> list[Document]:
         """Read what has changed; returns the runs whose state did, those that ended in order of their end."""
+        if not self.search:
+            self._judge()
         found = self._read_open()
         # After the runs: its counts must not lag behind what is told of them.
-        self.search = self._client.get_search(self._id)
+        self._judge()
         if self.search["state"] not in OPEN_SEARCH_STATES:
             # It ended in between: this is the last look, and it must be whole.
             found = self._read_open()
-        self.judge = judging.judge_of(self.search, self._options)
-        self._own = judging.is_own(self.search, self.judge)
         changed = [run for run in found if run["state"] != self._known_state(run["id"])]
-        for run in changed:
-            self.runs[run["id"]] = run
+        # Open ones even without a change of state: one that was asked to end says so.
+        self.runs |= {run["id"]: run for run in found if run["state"] not in FINAL_STATES}
         ended = sorted(
             (run for run in changed if run["state"] in FINAL_STATES), key=lambda run: run["ended_at"]
         )
@@ -74,13 +76,23 @@ class Board:
         """Return the runs that are final, ascending by id."""
         return [run for _, run in sorted(self.runs.items()) if run["state"] in FINAL_STATES]
 
+    def _judge(self) -> None:
+        """Read the search, and by what its runs are judged."""
+        self.search = self._client.get_search(self._id)
+        self.judge = judging.judge_of(self.search, self._options)
+        self._own = judging.is_own(self.search, self.judge)
+
     def _read_open(self) -> list[Document]:
         """Read the runs that were open or unknown, up to a page of runs that all wait."""
         after: int | None = self._first_open - 1
         found: list[Document] = []
+        self.latest = {}
         while after is not None:
-            page = self._client.runs_page(self._id, max(after, 0), WINDOW if self.runs else 1000)
+            limit = WINDOW if self.runs else 1000
+            page = self._client.runs_page(self._id, max(after, 0), limit, self.judge.metric)
             found += page["runs"]
+            for run_id, point in page.get("latest", {}).items():
+                self.latest[int(run_id)] = float(point["value"])
             after = page["next"]
             if self.runs and all(run["state"] == "queued" for run in page["runs"]):
                 break

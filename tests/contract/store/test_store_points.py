@@ -242,6 +242,29 @@ def test_the_objective_is_what_its_definition_says(store: Store, found: list[tup
                 assert objective == expected
 
 
+# --- the newest ---
+
+
+def test_the_newest_point_of_each_run_is_the_one_of_the_highest_index(store: Store) -> None:
+    a, b, c, d = (new_run(store) for _ in range(4))
+    insert(store, [row(a, 1, i, idx=index, value=float(i)) for i, index in enumerate([0, 7, 3, 7, 5])])
+    insert(store, [row(b, 1, 0, value=math.nan), row(b, 1, 1, name="other"), row(c, 1, 0, name="other")])
+    insert(store, [row(d, 1, 0, value=1.0)])
+    with store.read() as connection:
+        found = points.latest(connection, [a, b, c], "m")
+    assert found.keys() == {a, b}
+    assert found[a] == (7, 3.0)
+    assert math.isnan(found[b][1])
+
+
+def test_the_newest_point_is_one_of_the_attempt_that_counts(store: Store) -> None:
+    run_id = new_run(store)
+    insert(store, [row(run_id, idx=9)])
+    lose(store, get_run(store, run_id))
+    with store.read() as connection:
+        assert points.latest(connection, [run_id], "m") == {}
+
+
 # --- names ---
 
 

@@ -176,6 +176,16 @@ def test_a_run_without_its_metric_says_so(augury: Augury, server: FakeServer) ->
     assert "run 401 complete after 5.5s, no metric" in augury("hyper", "watch", "59").out
 
 
+def test_a_run_that_was_asked_to_stop_and_goes_on_is_stopping(augury: Augury, server: FakeServer) -> None:
+    server.runs[401] |= {"state": "running", "want": "stop", "ended_at": None, "exit_code": None}
+    server.search["want"] = "stop"
+    for words in (("ps",), ("info", "401"), ("hyper", "describe", "59"), ("hyper", "list")):
+        assert "stopping" in augury(*words).out, words
+    run = augury("ps", "--json").json[0]
+    assert run["state"] == "running"
+    assert "want" not in run
+
+
 def test_an_unknown_search_is_an_error_without_a_traceback(augury: Augury) -> None:
     for command in ("describe", "watch", "wait", "best", "stop", "kill"):
         said = augury("hyper", command, "60")

@@ -95,7 +95,7 @@ class TableRenderer:
             [
                 str(search["id"]),
                 search["kind"],
-                search["state"],
+                text.state(search),
                 f"{search.get('created_runs') or 0:,}",
                 text.cell((search.get("best") or {}).get("objective")),
                 text.moment(search["created_at"]),
@@ -259,7 +259,7 @@ class TableRenderer:
         return [text.cell(run["params"].get(name)) for name in names]
 
     def _search_facts(self, search: Document, judge: Judge) -> list[tuple[str, str]]:
-        state = search["state"]
+        state = text.state(search)
         if search.get("pause_reason"):
             state += f" ({text.plain(search['pause_reason'])})"
         best = search.get("best")

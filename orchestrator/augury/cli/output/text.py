@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from augury.run import OPEN_SEARCH_STATES, OPEN_STATES
+
 #: Causes that explain a missing objective.
 NO_OBJECTIVE = ("no_metric", "diverged")
 
@@ -70,7 +72,12 @@ def took(document: Any) -> str:
 
 
 def state(run: Any) -> str:
-    """Return a run's state as people read it, with the exit code of one that failed by it."""
+    """Return the state of a run or search as people read it, with the exit code of a run that failed by it.
+
+    One that was asked to end and still goes on is `stopping` or `killing`.
+    """
+    if run.get("want") and run["state"] in (*OPEN_STATES, *OPEN_SEARCH_STATES):
+        return {"stop": "stopping", "kill": "killing"}[run["want"]]
     code = run.get("exit_code")
     return f"{run['state']} ({code})" if code else str(run["state"])
 
