@@ -88,7 +88,7 @@ def _rows(board: Board, most: int) -> Table:
         values = [text.cell(run["params"].get(name)) for name in names]
         if judged:
             values.append(text.number(board.latest[run["id"]]) if run["id"] in board.latest else "")
-        cells = [str(run["id"]), text.state(run), text.took(run), *values, text.objective(run)]
+        cells = [str(run["id"]), text.state(run), text.took(run), *values, text.cell(run["objective"])]
         style = "bold green" if best else _STYLES.get(run["state"], "red")
         # Text, not str: what a user's value looks like must not be read as markup.
         table.add_row(*(Text(item) for item in cells), style=style)

@@ -175,7 +175,5 @@ def line(board: Board, run: Document) -> str:
     if run["objective"] is not None:
         told += f", {text.number(run['objective'])}"
         told += " (best so far)" if board.best is not None and board.best["id"] == run["id"] else ""
-    elif run["cause"] in text.NO_OBJECTIVE:
-        told += f", {text.objective(run)}"
     total = board.search.get("num_runs") or board.search.get("created_runs")
     return f"{told}  [{board.ended_runs}/{total}: {counted(board.search['counts'])}]"

@@ -144,7 +144,7 @@ def test_a_run_is_shown(augury: Augury, server: FakeServer) -> None:
     out = augury("info", "401").out
     for piece in (
         "Run #401",
-        "could_not_start",
+        "failed (could not start)",
         "the program was not found",
         "rate = 0.1",
         "python train.py 0.1",

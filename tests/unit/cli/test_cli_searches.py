@@ -169,11 +169,18 @@ def test_a_paused_search_goes_on(augury: Augury, server: FakeServer) -> None:
 def test_a_run_without_its_metric_says_so(augury: Augury, server: FakeServer) -> None:
     server.runs[401] |= {"objective": None, "cause": "no_metric"}
     server.runs[402] |= {"objective": None, "cause": "diverged"}
-    out = augury("hyper", "describe", "59").out
-    assert "no metric" in out
-    assert "diverged" in out
+    server.runs[403] = complete(403, state="failed", exit_code=137, cause="oom")
+    server.runs[404] = complete(404, state="failed", exit_code=None, cause="could_not_start")
+    server.runs[405] = complete(405, state="stopped", exit_code=None, cause="stopped")
     server.search["state"] = "finished"
-    assert "run 401 complete after 5.5s, no metric" in augury("hyper", "watch", "59").out
+    for words in (("hyper", "describe", "59"), ("ps",), ("hyper", "watch", "59")):
+        out = augury(*words).out
+        for state in (
+            "complete (no metric)", "complete (diverged)", "failed (137, oom)", "failed (could not start)"
+        ):  # fmt: skip
+            assert state in out, words
+        assert "stopped (" not in out
+    assert "Status        complete (no metric)" in augury("info", "401").out
 
 
 def test_a_run_that_was_asked_to_stop_and_goes_on_is_stopping(augury: Augury, server: FakeServer) -> None:

@@ -126,7 +126,7 @@ class TableRenderer:
                 text.state(run),
                 text.took(run),
                 *self._values(names, run),
-                text.objective(run),
+                text.cell(run["objective"]),
             ]
             for run in shown
         ]
@@ -299,11 +299,8 @@ def _full(value: Any) -> str:
 
 
 def _run_facts(run: Document) -> list[tuple[str, str]]:
-    state = text.state(run)
-    if run["cause"] and run["cause"] != "exit":
-        state += f", {text.plain(run['cause'])}"
     return [
-        ("Status", state),
+        ("Status", text.state(run)),
         ("Why", text.plain(run.get("detail") or "")),
         ("Search", text.cell(run["search_id"]) if run["search_id"] is not None else ""),
         ("Command", text.plain(run["command"])),

@@ -10,9 +10,6 @@ from typing import Any
 
 from augury.run import OPEN_SEARCH_STATES, OPEN_STATES
 
-#: Causes that explain a missing objective.
-NO_OBJECTIVE = ("no_metric", "diverged")
-
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -72,20 +69,18 @@ def took(document: Any) -> str:
 
 
 def state(run: Any) -> str:
-    """Return the state of a run or search as people read it, with the exit code of a run that failed by it.
+    """Return the state of a run or search as people read it.
 
-    One that was asked to end and still goes on is `stopping` or `killing`.
+    Beside that of a run stand the exit code it failed by and, as for `complete (no metric)`, a cause that says
+    more. One that was asked to end and still goes on is `stopping` or `killing`.
     """
     if run.get("want") and run["state"] in (*OPEN_STATES, *OPEN_SEARCH_STATES):
         return {"stop": "stopping", "kill": "killing"}[run["want"]]
-    code = run.get("exit_code")
-    return f"{run['state']} ({code})" if code else str(run["state"])
-
-
-def objective(run: Any) -> str:
-    """Return a run's objective, or why it has none although it ran to its end."""
-    value, cause = run["objective"], run.get("cause")
-    return cause.replace("_", " ") if value is None and cause in NO_OBJECTIVE else cell(value)
+    told = [str(run["exit_code"])] if run.get("exit_code") else []
+    cause = run.get("cause")
+    if cause and cause not in ("exit", run["state"]):
+        told.append(cause.replace("_", " "))
+    return f"{run['state']} ({', '.join(told)})" if told else str(run["state"])
 
 
 def width(text: str) -> int:
