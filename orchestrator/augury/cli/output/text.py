@@ -71,8 +71,8 @@ def took(document: Any) -> str:
 def state(run: Any) -> str:
     """Return the state of a run or search as people read it.
 
-    Beside that of a run stand the exit code it failed by and, as for `complete (no metric)`, a cause that says
-    more. One that was asked to end and still goes on is `stopping` or `killing`.
+    Beside that of a run stand the exit code it failed by and, as in `complete (no metric)`, a telling cause.
+    One that was asked to end and still goes on is `stopping` or `killing`.
     """
     if run.get("want") and run["state"] in (*OPEN_STATES, *OPEN_SEARCH_STATES):
         return {"stop": "stopping", "kill": "killing"}[run["want"]]
