@@ -34,7 +34,7 @@ def register(app: Typer) -> None:
 class DownOptions(Output):
     """`down`."""
 
-    force: Annotated[bool, Option("-f", "--force", help="End it although runs are in flight.")] = False
+    force: Annotated[bool, Option("-f", "--force", help="End it with the runs under way.")] = False
 
 
 @dataclass(kw_only=True)
@@ -90,10 +90,17 @@ def up(options: Output) -> None:
     """,
 )
 def down(options: DownOptions) -> None:
-    """End the local instance; refused while runs are in flight."""
+    """End the local instance; refused while a search is open, unless it is paused with nothing in flight.
+
+    With --force runs under way are ended. At the next start they start from their beginning, as their next
+    attempt; one that was ended three times is interrupted. Waiting runs just wait.
+    """
     out = renderer(options)
     _notice_remote()
-    ended = lazy.local.down(force=options.force)
+    said: list[str] = []
+    ended = lazy.local.down(force=options.force, notify=said.append)
+    for notice in said if ended else ():
+        say(notice)
     sentence = "The local instance has ended." if ended else "No local instance is running."
     out.said({"ended": ended}, sentence, "ended" if ended else "none")
 

@@ -140,6 +140,9 @@ def down(force: bool = False, notify: Notify | None = None) -> bool:
                 "the local instance does not answer: `augury down --force` ends it with all its runs"
             )
         _signal(home, "keeper", signal.SIGTERM)
+    elif notify is not None and (running := int(answer.body.get("running") or 0)):
+        runs = "1 run is" if running == 1 else f"{running} runs are"
+        notify(f"{runs} ended while under way: at the next start they start from their beginning")
     _wait_for_end(home, endpoint, force)
     if force:
         _kill_all(home)

@@ -222,7 +222,7 @@ def test_up_down_and_doctor(augury: Augury, monkeypatch: pytest.MonkeyPatch) -> 
     checks = [Check("python", True, "3.11"), Check("disk space", False, "full", "free some")]
     local = SimpleNamespace(
         up=lambda notify: SimpleNamespace(url="http://local", version="0.1.0", pid=7),
-        down=lambda force: forced.append(force) or True,
+        down=lambda force, notify: notify("2 runs are ended") or forced.append(force) or True,
         doctor=lambda notify: checks,
     )
     monkeypatch.setattr(lazy, "local", local, raising=False)
@@ -231,6 +231,7 @@ def test_up_down_and_doctor(augury: Augury, monkeypatch: pytest.MonkeyPatch) -> 
     assert augury("down").out == "The local instance has ended.\n"
     assert augury("down", "--force", "--json").json == {"ended": True}
     assert forced == [False, True]
+    assert augury("down", "--force").err.endswith("Notice: 2 runs are ended\n")
     monkeypatch.delenv("AUGURY_URL")
     monkeypatch.setenv("HOME", "/nowhere")
     said = augury("doctor")
