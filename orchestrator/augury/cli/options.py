@@ -106,7 +106,9 @@ class ListOptions(Judged):
 class DownloadOptions(OneSearch):
     """`hyper download-metrics`."""
 
-    dest: Annotated[str, Option("-d", "--dest", metavar="FILE", help="Where to write.")] = "metrics.csv"
+    dest: Annotated[str, Option("-d", "--dest", metavar="FILE", help="Where to write; - is stdout.")] = (
+        "metrics.csv"
+    )
     force: Annotated[bool, Option("-f", "--force", help="Overwrite an existing file.")] = False
 
 

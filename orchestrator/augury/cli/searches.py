@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from typer import Exit, Typer
 
@@ -169,29 +170,41 @@ def resume(options: OneSearch) -> None:
     DownloadOptions,
     """
     augury hyper download-metrics 59 --dest points.csv
+    augury hyper download-metrics 59 --dest - | head
     """,
 )
 def download_metrics(options: DownloadOptions) -> None:
-    """Write all metric points of a search to a CSV file.
+    """Write all metric points of a search to a CSV file, to stdout with `--dest -`.
 
     Its columns are run_id, metric_name, timestamp, index, value.
     """
-    out = renderer(options)
+    out, client = renderer(options), _client()
+    if options.dest == "-":
+        if options.json or options.quiet:
+            raise UsageError("--dest - writes the points to stdout, so it excludes --json and --quiet")
+        client.get_search(options.search)
+        _write_points(client, options.search, sys.stdout)
+        return
     path = Path(options.dest)
     if path.is_dir():
         raise UsageError(f"--dest {path} is a folder: name a file in it")
     if path.exists() and not options.force:
         raise UsageError(f"{path} exists: use -f to overwrite it, or --dest to name another file")
-    client = _client()
     client.get_search(options.search)
-    count = 0
     with written_whole(path) as file:
-        writer = csv.writer(file)
-        writer.writerow(["run_id", "metric_name", "timestamp", "index", "value"])
-        for point in client.iter_points(search=options.search):
-            writer.writerow([point["run_id"], point["name"], point["time"], point["index"], point["value"]])
-            count += 1
+        count = _write_points(client, options.search, file)
     out.said({"file": str(path), "points": count}, f"{count:,} metric points written to {path}", path)
+
+
+def _write_points(client: Client, search_id: int, file: TextIO) -> int:
+    """Write the points of a search as CSV and return how many there are."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["run_id", "metric_name", "timestamp", "index", "value"])
+    count = 0
+    for point in client.iter_points(search=search_id):
+        writer.writerow([point["run_id"], point["name"], point["time"], point["index"], point["value"]])
+        count += 1
+    return count
 
 
 def _client() -> Client:
