@@ -72,10 +72,16 @@ class MetricOptions:
     """,
 )
 def up(options: Output) -> None:
-    """Start the local instance, or see that it answers; other commands do so by themselves."""
+    """Start the local instance, or see that it answers; other commands do so by themselves.
+
+    AUGURY_SLOTS=N sets how many runs go on at a time, for this start and those to come; `auto` goes back to
+    half of the cores.
+    """
     out = renderer(options)
     _notice_remote()
     endpoint = lazy.local.up(notify=progress)
+    if asked := lazy.local.asked_in_vain(os.environ):
+        say(f"AUGURY_SLOTS={asked} is read at a start: `augury down`, then `AUGURY_SLOTS={asked} augury up`")
     document = {"url": endpoint.url, "version": endpoint.version, "pid": endpoint.pid}
     out.said(
         document, f"The local instance answers at {endpoint.url} (Augury {endpoint.version}).", endpoint.url

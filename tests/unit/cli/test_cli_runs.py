@@ -224,10 +224,13 @@ def test_up_down_and_doctor(augury: Augury, monkeypatch: pytest.MonkeyPatch) -> 
         up=lambda notify: SimpleNamespace(url="http://local", version="0.1.0", pid=7),
         down=lambda force, notify: notify("2 runs are ended") or forced.append(force) or True,
         doctor=lambda notify: checks,
+        asked_in_vain=lambda environment: environment.get("AUGURY_SLOTS"),
     )
     monkeypatch.setattr(lazy, "local", local, raising=False)
     assert "http://local" in augury("up").out
     assert augury("up", "--json").json == {"url": "http://local", "version": "0.1.0", "pid": 7}
+    monkeypatch.setenv("AUGURY_SLOTS", "3")
+    assert "AUGURY_SLOTS=3 is read at a start: `augury down`, then" in augury("up").err
     assert augury("down").out == "The local instance has ended.\n"
     assert augury("down", "--force", "--json").json == {"ended": True}
     assert forced == [False, True]
@@ -247,7 +250,9 @@ def test_with_a_remote_instance_doctor_asks_it_too(
     augury: Augury, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     local = SimpleNamespace(
-        doctor=lambda notify: [], up=lambda notify: SimpleNamespace(url="u", version="v", pid=1)
+        asked_in_vain=lambda environment: None,
+        doctor=lambda notify: [],
+        up=lambda notify: SimpleNamespace(url="u", version="v", pid=1),
     )
     monkeypatch.setattr(lazy, "local", local, raising=False)
     said = augury("doctor")
@@ -261,6 +266,14 @@ def test_with_a_remote_instance_doctor_asks_it_too(
     said = augury("doctor")
     assert said.code == 1
     assert "FAIL  remote instance: cannot reach http://fake" in said.out
+
+
+def test_the_status_says_where_the_number_of_slots_comes_from(
+    augury: Augury, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Slots" not in augury("status").out
+    monkeypatch.setitem(STATUS, "slots_from", "AUGURY_SLOTS, kept in /h/slots")
+    assert "Slots     4 (AUGURY_SLOTS, kept in /h/slots)" in augury("status").out
 
 
 def test_output_as_json_is_a_string_a_line(augury: Augury, server: FakeServer) -> None:

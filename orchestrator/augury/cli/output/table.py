@@ -222,6 +222,7 @@ class TableRenderer:
                     ),
                     ("Searches", f"{status['open_searches']:,} open"),
                     ("Runs", f"{status['running']:,} running, {status['queued']:,} queued"),
+                    ("Slots", _slots(status)),
                 ]
             )
         )
@@ -291,6 +292,14 @@ class TableRenderer:
         ):
             if numbers:
                 write([f"{what}: {ids(numbers)}"])
+
+
+def _slots(status: Document) -> str:
+    """Return how many slots a local instance has, and what set them; empty for a cluster."""
+    if not status.get("slots_from"):
+        return ""
+    count = sum(worker["slots"] for worker in status.get("workers") or ())
+    return f"{count} ({text.plain(status['slots_from'])})"
 
 
 def _full(value: Any) -> str:

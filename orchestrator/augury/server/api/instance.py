@@ -61,8 +61,17 @@ def status(request: Request, service: TheService) -> dict[str, Any]:
             }
             for presence in service.roster.workers()
         ],
+        "slots_from": _slots_from(service),
         "schema": SCHEMA,
     }
+
+
+def _slots_from(service: Service) -> str | None:
+    """Return what the slots of the local worker were set by; None on a cluster, where each has its own."""
+    if not service.settings.local:
+        return None
+    kept = service.settings.home / "slots"
+    return f"AUGURY_SLOTS, kept in {kept}" if os.environ.get("AUGURY_SLOTS") else "half of the cores"
 
 
 class Shutdown(BaseModel):
