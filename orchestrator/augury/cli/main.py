@@ -21,6 +21,8 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """Execute the command line of this process."""
     _prepare_streams()
+    if "_AUGURY_COMPLETE" in os.environ:
+        lazy.completing.take_texts_as_they_are()
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()

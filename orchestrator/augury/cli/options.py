@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument, Option
 
+from augury.cli import lazy
+
 #: Options that a kind of search cannot do without, by their fields.
 NEEDED: Mapping[str, tuple[str, ...]] = {
     "random": ("num_runs",),
@@ -16,11 +18,31 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
 
 SEARCH, JUDGE, RUNS, HOW = "The search", "How runs are judged", "Its runs", "How to submit"
 
+
+def _search_ids(ctx: Any, incomplete: str) -> list[tuple[str, str]]:
+    return lazy.completing.search_ids(ctx, incomplete)
+
+
+def _run_ids(ctx: Any, incomplete: str) -> list[tuple[str, str]]:
+    return lazy.completing.run_ids(ctx, incomplete)
+
+
 JsonFlag = Annotated[bool, Option("--json", help="Print one JSON value and nothing else.")]
 QuietFlag = Annotated[bool, Option("-q", "--quiet", help="Print ids only.")]
-SearchId = Annotated[int, Argument(metavar="ID", help="The search's number.", min=1, show_default=False)]
-RunId = Annotated[int, Argument(metavar="RUN", help="The run's number.", min=1, show_default=False)]
-RunIds = Annotated[list[int], Argument(metavar="RUN...", help="Numbers of runs.", min=1, show_default=False)]
+SearchId = Annotated[
+    int,
+    Argument(
+        metavar="ID", help="The search's number.", min=1, show_default=False, autocompletion=_search_ids
+    ),
+]
+RunId = Annotated[
+    int,
+    Argument(metavar="RUN", help="The run's number.", min=1, show_default=False, autocompletion=_run_ids),
+]
+RunIds = Annotated[
+    list[int],
+    Argument(metavar="RUN...", help="Numbers of runs.", min=1, show_default=False, autocompletion=_run_ids),
+]
 AllFlag = Annotated[bool, Option("--all", help="Show those of all users.")]
 Label = Annotated[str | None, Option("-l", "--label", metavar="LABEL", help="Only those with this label.")]
 Metric = Annotated[
