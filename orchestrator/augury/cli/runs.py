@@ -29,6 +29,9 @@ PANEL = "Single runs"
 #: Exit codes of a shell for a command that is not there, and for one that cannot be executed.
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 
+#: Lines of a tail at most; of more bytes than the server looks through there are no more lines anyway.
+MOST_LINES = 1_000_000
+
 #: The signals behind causes.
 _SIGNALS = {"killed": signal.SIGKILL, "oom": signal.SIGKILL, "stopped": signal.SIGTERM}
 _STATES = ("queued", "building", "running", "saving", *FINAL_STATES)
@@ -121,7 +124,8 @@ def logs(options: LogsOptions) -> None:
     write = _json_lines() if options.json else writer(options.raw)
     dropped = 0
     try:
-        page = client.logs(options.run, offset=0, tail_lines=options.tail)
+        tail = None if options.tail is None else min(options.tail, MOST_LINES)
+        page = client.logs(options.run, offset=0, tail_lines=tail)
         write(page["text"])
         if not page["complete"]:
             for later in lazy.LogReader(client, options.run, page["next_offset"]).pages(options.follow):
@@ -143,7 +147,7 @@ def logs(options: LogsOptions) -> None:
 def stop(options: SomeRuns) -> None:
     """Stop runs politely: SIGTERM, 30 s to end, then SIGKILL; queued ones are killed."""
     out = renderer(options)
-    _asked(out, Asked.to_stop(_client().stop_runs(options.runs)))
+    _asked(out, Asked.to_stop(_client().stop_runs(list(dict.fromkeys(options.runs)))))
 
 
 @takes(
@@ -155,7 +159,7 @@ def stop(options: SomeRuns) -> None:
 def kill(options: SomeRuns) -> None:
     """Kill runs: SIGKILL, now."""
     out = renderer(options)
-    _asked(out, Asked.to_kill(_client().kill_runs(options.runs)))
+    _asked(out, Asked.to_kill(_client().kill_runs(list(dict.fromkeys(options.runs)))))
 
 
 def _client() -> Client:

@@ -78,6 +78,12 @@ def _template(words: Sequence[str] | None, space: dict[str, ParameterSpec]) -> t
 
 def _with_settings(spec: SearchSpec, options: GridOptions | RunOptions) -> SearchSpec:
     """Return `spec` with what a run and the runs of a search have in common."""
+    for name, value in (
+        ("--machine-type", options.machine_type),
+        *(("--label", label) for label in options.label or ()),
+    ):
+        if value is not None and not value.strip():
+            raise UsageError(f"{name} is empty: name one, or leave the option out")
     local = remote_address(os.environ) is None
     return replace(
         spec,

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 from augury.errors import UsageError
+from augury.grammar.suggest import did_you_mean
+
+#: What the settings file may hold.
+KEYS = ("url", "token")
 
 #: Gets one line for people.
 Notify: TypeAlias = Callable[[str], None]
@@ -36,35 +42,69 @@ def read_settings(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the settings file as a dictionary, empty when there is none.
 
     Raises:
-        UsageError: the file named by `AUGURY_CONFIG` is missing, or a file is not readable TOML.
+        UsageError: the file named by `AUGURY_CONFIG` is missing, or a file is not readable TOML, or it holds
+            a key that is none of `KEYS`.
     """
     path = settings_path(environ)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        settings = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         if environ.get("AUGURY_CONFIG"):
             raise UsageError(f"AUGURY_CONFIG names {path}, which does not exist") from None
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"cannot read the settings file {path}: {error}") from None
+    for key in settings:
+        if key not in KEYS:
+            raise UsageError(
+                f"the settings file {path} has the unknown key '{key}'{did_you_mean(key, KEYS)} "
+                f"(keys: {', '.join(KEYS)})"
+            )
+    return settings
 
 
 def remote_address(environ: Mapping[str, str]) -> Address | None:
     """Return the instance that `AUGURY_URL` or the settings file points at; None means the local one.
 
     Raises:
-        UsageError: the URL is not http(s), or it comes without a token.
+        UsageError: the URL is no address of a server, or it comes without a token; the text names the place.
     """
     settings = read_settings(environ)
-    url = environ.get("AUGURY_URL") or str(settings.get("url") or "")
+    url, url_name = _setting("url", environ, settings)
     if not url:
         return None
-    if not url.startswith(("http://", "https://")):
-        raise UsageError(f"AUGURY_URL '{url}' must start with http:// or https://")
-    token = environ.get("AUGURY_TOKEN") or str(settings.get("token") or "")
+    _check_url(url, url_name)
+    token, token_name = _setting("token", environ, settings)
     if not token:
-        raise UsageError(f"AUGURY_URL is set to {url} but AUGURY_TOKEN is not: every request carries a token")
+        raise UsageError(f"{url_name} is set to {url} but AUGURY_TOKEN is not: every request carries a token")
+    if not re.fullmatch("[!-~]+", token):
+        raise UsageError(f"{token_name} holds characters that no token has: copy the token anew")
     return Address(url.rstrip("/"), token)
+
+
+def _setting(key: str, environ: Mapping[str, str], settings: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a setting, "" without one, and how its place is called; the environment wins."""
+    variable = f"AUGURY_{key.upper()}"
+    if given := environ.get(variable):
+        return given, variable
+    name = f"'{key}' in {settings_path(environ)}"
+    value = settings.get(key, "")
+    if not isinstance(value, str):
+        raise UsageError(f"{name} is {value!r}, but must be a text in quotes")
+    return value, name
+
+
+def _check_url(url: str, name: str) -> None:
+    """Raise `UsageError` unless `url` is the address of a server."""
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(f"{name} '{url}' must start with http:// or https://")
+    try:
+        parts = urlsplit(url)
+        fits = bool(parts.hostname) and parts.port != 0 and re.search(r"[\s\x00-\x1f\x7f?#]", url) is None
+    except ValueError:
+        fits = False
+    if not fits:
+        raise UsageError(f"{name} '{url}' is no address: write it like https://host:8000")
 
 
 def local_address(verify: bool = False, notify: Notify | None = None, start: bool = True) -> Address:

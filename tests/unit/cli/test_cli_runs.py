@@ -201,6 +201,42 @@ def test_several_runs_are_stopped(augury: Augury, server: FakeServer) -> None:
     assert augury("stop").code == 2
 
 
+def test_a_run_named_twice_is_stopped_once(augury: Augury, server: FakeServer) -> None:
+    assert augury("stop", "401", "402", "401").out == "stopping: 401, 402\n"
+    assert augury("kill", "99999999999999999999", "401", "401").out.splitlines() == [
+        "killing: 401",
+        "no such run: 99999999999999999999",
+    ]
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1e20", "x", "", "１.5"])
+def test_what_is_no_number_of_a_run_is_named(augury: Augury, number: str) -> None:
+    for command in ("info", "logs", "stop", "kill"):
+        said = augury(command, "--", number)
+        assert said.code == 2
+        assert f"'{number}' is not a whole number" in said.err
+
+
+def test_more_lines_than_there_can_be_are_all_lines(augury: Augury, server: FakeServer) -> None:
+    server.log = b"a\nb\n"
+    augury("logs", "-n", "99999999999", "401")
+    assert server.asked("/runs/401/logs")[0]["tail_lines"] == "1000000"
+
+
+def test_text_that_is_no_utf_8_is_named(augury: Augury) -> None:
+    for words in (("ps", "--label", "\udcff"), ("hyper", "best", "59", "--metric", "\udcff")):
+        said = augury(*words)
+        assert said.code == 2
+        assert "is not valid UTF-8" in said.err
+
+
+@pytest.mark.parametrize("option", ["--machine-type", "--label"])
+def test_an_empty_name_is_refused(augury: Augury, server: FakeServer, option: str) -> None:
+    said = augury("run", option, " ", "--", "true")
+    assert (said.code, said.err) == (2, f"Error: {option} is empty: name one, or leave the option out\n")
+    assert not server.requests
+
+
 def test_the_status_shows_workers(augury: Augury) -> None:
     out = augury("status").out
     for piece in ("http://fake", "2 running, 3 queued", "k80@box", "2/4"):

@@ -145,6 +145,27 @@ def test_a_closed_stdout_is_no_error() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("what", ["help", "listing"])
+def test_a_full_disk_is_one_line(what: str) -> None:
+    program = (
+        fake_listing("x")
+        if what == "listing"
+        else "import sys; sys.argv = ['augury', '--help']; from augury.cli.main import main; main()"
+    )
+    env = {**os.environ, "CODE": program}
+    shell = f'{sys.executable} -c "$CODE" > /dev/full'
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, env=env, check=False)
+    assert (done.returncode, done.stderr) == (1, "Error: cannot write the output: No space left on device\n")
+
+
+@pytest.mark.parametrize("columns", ["-3", "0", "1", "10", "x"])
+def test_a_tiny_terminal_is_no_error(columns: str) -> None:
+    done = python("-m", "augury.cli.main", "hyper", "grid", "--help", COLUMNS=columns)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = python("-c", fake_listing("x"), COLUMNS=columns)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shell_completion_can_be_shown(shell: str) -> None:
     done = python("-m", "augury.cli.main", "--show-completion", shell)
