@@ -23,7 +23,11 @@ def main() -> None:
     _prepare_streams()
     if "_AUGURY_COMPLETE" in os.environ:
         lazy.completing.take_texts_as_they_are()
-    code = run(sys.argv[1:])
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        # While a module was being imported: `execute` does not see that.
+        code = 130
     try:
         sys.stdout.flush()
     except OSError as error:

@@ -20,7 +20,7 @@ from augury.cli.options import (
     OneSearch,
     WaitOptions,
 )
-from augury.cli.output import renderer
+from augury.cli.output import renderer, text
 from augury.cli.output.base import Asked
 from augury.errors import UsageError
 
@@ -123,7 +123,7 @@ def best(options: OneJudgedSearch) -> None:
     run = judging.best(client, search, judge)
     out.best(search, run, judge)
     if run is None:
-        names = ", ".join(client.metric_names(search["id"])[:10]) or "none so far"
+        names = text.names(client.metric_names(search["id"])) or "none so far"
         progress(f"No complete run of search #{search['id']} has {judge} (reported: {names}).")
         raise Exit(1)
 

@@ -28,6 +28,8 @@ def search_spec(kind: Kind, options: GridOptions) -> tuple[SearchSpec, list[str]
     space = parse_parameters(kind, options.param or (), options.json_param or (), options.choice or ())
     template, notices = _template(options.command, space)
     sampled = options.num_runs if isinstance(options, SampledOptions) else None
+    if options.metric is not None:
+        _check_named("--metric", options.metric)
     if (warning := losses.warning(options.metric, options.goal)) and options.goal is None:
         notices.append(warning)
     spec = SearchSpec(
@@ -78,12 +80,10 @@ def _template(words: Sequence[str] | None, space: dict[str, ParameterSpec]) -> t
 
 def _with_settings(spec: SearchSpec, options: GridOptions | RunOptions) -> SearchSpec:
     """Return `spec` with what a run and the runs of a search have in common."""
-    for name, value in (
-        ("--machine-type", options.machine_type),
-        *(("--label", label) for label in options.label or ()),
-    ):
-        if value is not None and not value.strip():
-            raise UsageError(f"{name} is empty: name one, or leave the option out")
+    if options.machine_type is not None:
+        _check_named("--machine-type", options.machine_type)
+    for label in options.label or ():
+        _check_named("--label", label)
     local = remote_address(os.environ) is None
     return replace(
         spec,
@@ -96,3 +96,8 @@ def _with_settings(spec: SearchSpec, options: GridOptions | RunOptions) -> Searc
         labels=tuple(options.label or ()),
         description=options.description or "",
     )
+
+
+def _check_named(option: str, name: str) -> None:
+    if not name.strip():
+        raise UsageError(f"{option} is empty: name one, or leave the option out")

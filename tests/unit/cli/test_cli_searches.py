@@ -193,6 +193,26 @@ def test_a_run_that_was_asked_to_stop_and_goes_on_is_stopping(augury: Augury, se
     assert "want" not in run
 
 
+def test_names_of_metrics_cannot_move_the_cursor(augury: Augury, server: FakeServer) -> None:
+    server.search |= {"best": None, "metric": None}
+    names = ["\x1b[31mred", "a\nb", "x" * 1000, *(f"m{number}" for number in range(20))]
+    server.points = [point(401, 0, 1.0, name) for name in names]
+    for words in (("best", "59"), ("best", "59", "--metric", "other")):
+        said = augury("hyper", *words)
+        assert said.code in (1, 2)
+        assert "\x1b" not in said.err
+        assert "\\x1b[31mred" in said.err
+        assert "and 13 more" in said.err
+        assert len(said.err) < 400
+    assert "\x1b" not in augury("info", "401").out
+
+
+def test_an_empty_metric_is_named(augury: Augury, server: FakeServer) -> None:
+    for words in (("best", "59", "--metric", ""), ("grid", "--param", "x=1", "--metric", " ", "t :x:")):
+        said = augury("hyper", *words)
+        assert (said.code, said.err) == (2, "Error: --metric is empty: name one, or leave the option out\n")
+
+
 def test_an_unknown_search_is_an_error_without_a_traceback(augury: Augury) -> None:
     for command in ("describe", "watch", "wait", "best", "stop", "kill"):
         said = augury("hyper", command, "60")

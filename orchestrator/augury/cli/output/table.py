@@ -322,7 +322,7 @@ def _run_facts(run: Document) -> list[tuple[str, str]]:
         ("Ended", text.moment(run["ended_at"])),
         ("Duration", text.took(run)),
         ("Objective", "" if run["objective"] is None else _full(run["objective"])),
-        ("Metrics", ", ".join(map(text.plain, run.get("metric_names") or ()))),
+        ("Metrics", text.names(run.get("metric_names") or (), 100)),
         ("Labels", ", ".join(map(text.plain, run.get("labels") or ()))),
         ("Description", text.plain(run.get("description") or "")),
     ]

@@ -102,6 +102,13 @@ def clipped(text: str, room: int) -> str:
     return kept + "…"
 
 
+def names(found: Sequence[str], most: int = 10) -> str:
+    """Return names that users chose in one line, long ones cut and the middle of many left out."""
+    shown = [clipped(plain(name), 60) for name in found[:most]]
+    more = f" and {len(found) - most:,} more" if len(found) > most else ""
+    return ", ".join(shown) + more
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], room: int | None = None) -> list[str]:
     """Return the lines of a table, columns two spaces apart; the last column is cut to fit `room`."""
     lines = [list(columns), *map(list, rows)]
