@@ -34,8 +34,9 @@ def settings_path(environ: Mapping[str, str]) -> Path:
     """Return the TOML file of a user's settings: `AUGURY_CONFIG`, else `augury/config.toml` of XDG."""
     if explicit := environ.get("AUGURY_CONFIG"):
         return Path(explicit)
-    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".config")
-    return Path(base) / "augury" / "config.toml"
+    # An account that the machine does not know has no home: the path stays one that does not exist.
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path raises there
+    return Path(environ.get("XDG_CONFIG_HOME") or f"{home}/.config") / "augury" / "config.toml"
 
 
 def read_settings(environ: Mapping[str, str]) -> dict[str, Any]:

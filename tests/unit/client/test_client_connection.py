@@ -34,6 +34,16 @@ def test_the_place_of_the_settings_file_can_be_named() -> None:
     assert settings_path({"XDG_CONFIG_HOME": "/x"}) == Path("/x/augury/config.toml")
 
 
+def test_without_a_home_folder_there_is_no_settings_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert read_settings({}) == {}
+    assert remote_address({}) is None
+
+
 @pytest.mark.parametrize(
     ("environ", "piece"),
     [
