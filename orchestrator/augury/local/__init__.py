@@ -4,7 +4,7 @@ from augury.local.diagnosis import Check, doctor
 from augury.local.endpoint import Endpoint, connect, current, down, read, up
 from augury.local.home import Home, locate, own_version
 from augury.local.launch import ensure_keeper, keeper_is_alive
-from augury.local.parts import asked_in_vain
+from augury.local.slots import asked_in_vain
 
 __all__ = [
     "Check",

@@ -25,7 +25,8 @@ from augury.errors import AuguryError
 from augury.local import broker, locks
 from augury.local.home import Home, own_version
 from augury.local.life import Event, Life
-from augury.local.parts import Part, default_parts, make_secret, settled_slots
+from augury.local.parts import Part, default_parts, make_secret
+from augury.local.slots import settled_slots
 
 #: Signals that a starter may have ignored or blocked.
 RESET_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from augury.local.home import Home
-from augury.local.parts import asked_in_vain, settled_slots
+from augury.local.slots import asked_in_vain, settled_slots
 
 
 def test_slots_given_at_a_start_hold_for_the_next_one(tmp_path: Path) -> None:
