@@ -26,7 +26,8 @@ INTRODUCTION = """\
 This page is made from the `--help` of each command by `docs/tools/reference.py`.
 
 A command exits with 0 when it did what it says, 1 when the server refuses or there is no such thing, 2 for
-a wrong command line, and 130 after ^C. `run` and `hyper wait` have codes of their own; see there.
+a wrong command line, and 130 after ^C. `run`, `hyper wait` and `hyper watch` have codes of their own; see
+there.
 """
 
 NOT_BUILT = """\

@@ -105,8 +105,9 @@ class LogFiles:
                 break
             data += page.data
             start = page.next_offset
-        kept = data.splitlines(keepends=True)[-lines:] if lines > 0 else []
-        tail = b"".join(kept)
+        # Not `splitlines`: a progress bar, drawn again and again with carriage returns, is one line.
+        kept = data.split(b"\n")[-lines - data.endswith(b"\n") :] if lines > 0 else []
+        tail = b"\n".join(kept)
         return LogPage(tail, end - len(tail))
 
     def _last_segment(self, run_id: int, token: int) -> int:

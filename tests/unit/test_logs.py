@@ -91,3 +91,12 @@ def test_reading_by_pages_gives_everything(tmp_path_factory, parts: list[bytes],
         assert read == wanted
     finally:
         logs.SEGMENT_BYTES = previous
+
+
+def test_a_progress_bar_is_one_line_of_the_tail(tmp_path: Path) -> None:
+    files = LogFiles(tmp_path)
+    files.write(1, 1, 0, b"start\n 10%\r 50%\r100%\nend\n")
+    assert files.tail(1, 1, 2).data == b" 10%\r 50%\r100%\nend\n"
+    assert files.tail(1, 1, 0).data == b""
+    files.write(1, 1, 25, b"and")
+    assert files.tail(1, 1, 2).data == b"end\nand"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -14,6 +15,9 @@ from augury.cli import cluster, flower, hyper, instance, runs
 from augury.cli.helping import WIDTH, AuguryGroup
 from augury.cli.notices import fail
 from augury.errors import AuguryError
+
+#: Errors of a full or failing disk that the output goes to.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 app = typer.Typer(
     name="augury",
@@ -43,6 +47,12 @@ cluster.register(app)
 flower.register(app)
 
 
+def cannot_write(error: OSError) -> int:
+    """Say that the output could not be written, and return the exit code."""
+    fail(f"cannot write the output: {error.strerror}")
+    return 1
+
+
 def execute(arguments: Sequence[str]) -> int:
     """Execute one command line and return its exit code; errors are told on stderr, without a traceback."""
     try:
@@ -58,4 +68,8 @@ def execute(arguments: Sequence[str]) -> int:
         return int(getattr(error, "exit_code", 1))
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        return cannot_write(error)
     return result if isinstance(result, int) else 0

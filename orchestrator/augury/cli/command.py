@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
 from textwrap import dedent
 from typing import Any, TypeVar, get_type_hints
@@ -29,10 +29,13 @@ BROKEN_PIPE = 141
 COMMAND_LINE = {"allow_interspersed_args": False}
 
 
-def takes(options: type[T], examples: str) -> Callable[[Callable[[T], None]], Callable[..., None]]:
+def takes(
+    options: type[T], examples: str, needed: Sequence[str] = ()
+) -> Callable[[Callable[[T], None]], Callable[..., None]]:
     """Make a function of one options object a Typer callback with an option for each field.
 
-    `examples` are command lines, one a line, that end its help.
+    `examples` are command lines, one a line, that end its help. `needed` are the fields that its help marks
+    as required although their options may be left out, as where a file gives them.
     """
 
     def decorate(function: Callable[[T], None]) -> Callable[..., None]:
@@ -53,6 +56,7 @@ def takes(options: type[T], examples: str) -> Callable[[Callable[[T], None]], Ca
         callback.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         callback.__doc__, callback.__name__ = function.__doc__, function.__name__
         callback.examples = dedent(examples)  # type: ignore[attr-defined]
+        callback.needed = tuple(needed)  # type: ignore[attr-defined]
         return callback
 
     return decorate
@@ -68,7 +72,7 @@ class AuguryCommand(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options under their headings."""
-        write_sections(formatter, option_rows(self, ctx))
+        write_sections(formatter, option_rows(self, ctx, getattr(self.callback, "needed", ())))
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the examples."""

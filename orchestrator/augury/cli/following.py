@@ -13,10 +13,23 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
+#: Exit codes beside 0 (all runs complete) and 1 (stopped, killed, paused with nothing in flight).
+SOME_FAILED, TIMED_OUT = 3, 124
+
 
 def is_over(search: Document) -> bool:
     """Whether nothing more happens to a search by itself."""
     return search["state"] not in OPEN_SEARCH_STATES or stalled(search)
+
+
+def exit_code(search: Document) -> int:
+    """Return the exit code that tells how a search has ended, `TIMED_OUT` for one that has not."""
+    if not is_over(search):
+        return TIMED_OUT
+    if search["state"] != "finished":
+        return 1
+    unfinished = any(count for state, count in search["counts"].items() if state != "complete")
+    return SOME_FAILED if unfinished else 0
 
 
 def ended(client: Client, search_id: int, seconds: float | None) -> Document:

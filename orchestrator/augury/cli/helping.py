@@ -5,7 +5,8 @@ Rich panels would take most of a second's third to import, and read `:100:` in a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from typer.core import TyperGroup
@@ -42,9 +43,13 @@ def write_sections(formatter: Formatter, rows: Iterable[tuple[str, tuple[str, st
             formatter.write_dl(found)
 
 
-def option_rows(command: Any, ctx: Context) -> list[tuple[str, tuple[str, str]]]:
-    """Return the heading, names and help of each argument and option, `--help` last."""
-    rows = []
+def option_rows(command: Any, ctx: Context, needed: Sequence[str] = ()) -> list[tuple[str, tuple[str, str]]]:
+    """Return the heading, names and help of each argument and option: required ones first, `--help` last.
+
+    `needed` names those that are required although Typer does not know.
+    """
+    rows: list[tuple[str, tuple[str, str]]] = []
+    front: list[tuple[str, tuple[str, str]]] = []
     for parameter in command.get_params(ctx):
         record = parameter.get_help_record(ctx)
         if record is None:
@@ -52,10 +57,25 @@ def option_rows(command: Any, ctx: Context) -> list[tuple[str, tuple[str, str]]]
         name, text = record
         default = "Arguments" if parameter.param_type_name == "argument" else "Options"
         # Flags say `<bool>` by themselves; what has a metavar says its type with it.
-        name = name.removesuffix(" <bool>").removesuffix(" <list[str]>")
-        rows.append((parameter.rich_help_panel or default, (name, text)))
+        name = re.sub(r" <(bool|int range|list\[str\])>$", "", name)
+        required = parameter.name in needed
+        row = (parameter.rich_help_panel or default, (name, _with_notes(text, required)))
+        (front if required or default == "Arguments" else rows).append(row)
     # The common options close the list: what a command is about comes first.
-    return sorted(rows, key=lambda row: row[0] == "Options")
+    return sorted(front + rows, key=lambda row: row[0] == "Options")
+
+
+def _with_notes(text: str, required: bool) -> str:
+    """Return a help text with the notes at its end in words: `[required]`, `[default: 50; at least 1]`."""
+    about, _, inside = text.removesuffix("]").rpartition("  [") if text.endswith("]") else (text, "", "")
+    notes = ["required"] if required else []
+    for note in filter(None, inside.split("; ")):
+        if required and note.startswith("default: "):
+            continue
+        # Typer puts a default that is told, not set, into parentheses.
+        plain = re.sub(r"^default: \((.*)\)$", r"default: \1", note)
+        notes.append(re.sub(r"^x>=", "at least ", plain))
+    return f"{about}  [{'; '.join(notes)}]" if notes else about
 
 
 def write_examples(formatter: Formatter, examples: str) -> None:

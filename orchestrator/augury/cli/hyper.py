@@ -11,7 +11,7 @@ from augury.cli import lazy, searches
 from augury.cli.command import COMMAND_LINE, SubmitCommand, takes
 from augury.cli.helping import AuguryGroup
 from augury.cli.notices import progress, say
-from augury.cli.options import GridOptions, OneJudgedSearch, SampledOptions
+from augury.cli.options import NEEDED, GridOptions, OneJudgedSearch, SampledOptions
 from augury.cli.output import renderer
 from augury.errors import UsageError
 
@@ -37,6 +37,7 @@ searches.register(app)
         python train.py --learning_rate :rate: --num_layers :layers:
     augury hyper grid --param size=16,32 --metric val_acc "cd src && python train.py :size: > log.txt"
     """,
+    needed=("command", "param"),
 )
 def grid(options: GridOptions) -> None:
     """Run a command with every combination of the values.
@@ -53,6 +54,7 @@ def grid(options: GridOptions) -> None:
     augury hyper random --num-runs 10 --param rate=.001:1.0:log --param cell=gru,lstm -- \
         python train.py --learning_rate :rate: --cell_type :cell:
     """,
+    needed=("command", "param", *NEEDED["random"]),
 )
 def random(options: SampledOptions) -> None:
     """Run a command with values drawn at random, each run independently.
@@ -71,6 +73,7 @@ def random(options: SampledOptions) -> None:
         --param rate=.001:1.0:log --param layers=2:100:int -- \
         python train.py --learning_rate :rate: --num_layers :layers:
     """,
+    needed=("command", "param", *NEEDED["bayesian"]),
 )
 def bayesian(options: SampledOptions) -> None:
     """Run a command with values chosen by what earlier runs have shown.

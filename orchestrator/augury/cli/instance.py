@@ -34,7 +34,7 @@ def register(app: Typer) -> None:
 class DownOptions(Output):
     """`down`."""
 
-    force: Annotated[bool, Option("-f", "--force", help="End it although runs are in flight.")] = False
+    force: Annotated[bool, Option("-f", "--force", help="End it with the runs under way.")] = False
 
 
 @dataclass(kw_only=True)
@@ -52,9 +52,17 @@ class WorkerOptions:
     ] = None
     slots: Annotated[
         int | None,
-        Option("--slots", help="Runs at a time; one per card unless given, half the cores without.", min=1),
+        Option(
+            "--slots",
+            metavar="N",
+            help="Runs at a time.",
+            min=1,
+            show_default="one per card; half the cores without",
+        ),
     ] = None
-    name: Annotated[str | None, Option("--name", help="Its name; this host's unless given.")] = None
+    name: Annotated[
+        str | None, Option("--name", metavar="NAME", help="Its name.", show_default="its machine type")
+    ] = None
 
 
 @dataclass(kw_only=True)
@@ -75,10 +83,16 @@ class MetricOptions:
     """,
 )
 def up(options: Output) -> None:
-    """Start the local instance, or see that it answers; other commands do so by themselves."""
+    """Start the local instance, or see that it answers; other commands do so by themselves.
+
+    AUGURY_SLOTS=N sets how many runs go on at a time, for this start and those to come; `auto` goes back to
+    half of the cores.
+    """
     out = renderer(options)
     _notice_remote()
     endpoint = lazy.local.up(notify=progress)
+    if asked := lazy.local.asked_in_vain(os.environ):
+        say(f"AUGURY_SLOTS={asked} is read at a start: `augury down`, then `AUGURY_SLOTS={asked} augury up`")
     document = {"url": endpoint.url, "version": endpoint.version, "pid": endpoint.pid}
     out.said(
         document, f"The local instance answers at {endpoint.url} (Augury {endpoint.version}).", endpoint.url
@@ -93,10 +107,17 @@ def up(options: Output) -> None:
     """,
 )
 def down(options: DownOptions) -> None:
-    """End the local instance; refused while runs are in flight."""
+    """End the local instance; refused while a search is open, unless it is paused with nothing in flight.
+
+    With --force runs under way are ended. At the next start they start from their beginning, as their next
+    attempt; one that was ended three times is interrupted. Waiting runs just wait.
+    """
     out = renderer(options)
     _notice_remote()
-    ended = lazy.local.down(force=options.force)
+    said: list[str] = []
+    ended = lazy.local.down(force=options.force, notify=said.append)
+    for notice in said if ended else ():
+        say(notice)
     sentence = "The local instance has ended." if ended else "No local instance is running."
     out.said({"ended": ended}, sentence, "ended" if ended else "none")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from augury.cli import losses
 from augury.cli.notices import say
 from augury.cli.options import Judged
+from augury.cli.output import text
 from augury.cli.output.base import Document, Judge
 from augury.errors import UsageError
 from augury.objective import Point, aggregate
@@ -22,6 +23,8 @@ def judge_of(search: Document, options: Judged) -> Judge:
 
     Another metric than the search's own starts from the defaults, not from the search's goal.
     """
+    if options.metric is not None and not options.metric.strip():
+        raise UsageError("--metric is empty: name one, or leave the option out")
     own = options.metric is None or options.metric == search["metric"]
     return Judge(
         metric=options.metric or search["metric"],
@@ -38,7 +41,7 @@ def is_own(search: Document, judge: Judge) -> bool:
 def needed(client: Client, search: Document, judge: Judge) -> Judge:
     """Return `judge`; raises `UsageError` naming the metrics there are when it names none."""
     if judge.metric is None:
-        names = ", ".join(client.metric_names(search["id"])[:10]) or "none so far"
+        names = text.names(client.metric_names(search["id"])) or "none so far"
         raise UsageError(f"search {search['id']} names no metric: add --metric NAME (reported: {names})")
     return judge
 

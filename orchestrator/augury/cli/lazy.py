@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from augury import local as local
     from augury.cli import app as app
+    from augury.cli import completing as completing
     from augury.cli import following as following
     from augury.cli import live as live
     from augury.cli import submitting as submitting
@@ -25,6 +26,7 @@ _HOMES = {
     "Client": ("augury.client.client", "Client"),
     "LogReader": ("augury.client.run", "LogReader"),
     "app": ("augury.cli.app", None),
+    "completing": ("augury.cli.completing", None),
     "following": ("augury.cli.following", None),
     "live": ("augury.cli.live", None),
     "local": ("augury.local", None),
@@ -38,6 +40,7 @@ __all__ = [
     "Client",
     "LogReader",
     "app",
+    "completing",
     "following",
     "live",
     "local",

@@ -49,7 +49,7 @@ def picture(board: Board, height: int) -> RenderableType:
     search = board.search
     length = text.duration(text.seconds_between(search["created_at"], search["ended_at"]))
     head = Text.assemble(
-        (f"Search #{search['id']}", "bold"), f"  {search['kind']}  {search['state']}  {length}"
+        (f"Search #{search['id']}", "bold"), f"  {search['kind']}  {text.state(search)}  {length}"
     )
     total = search.get("num_runs") or search.get("created_runs") or 1
     bar = Table.grid(padding=(0, 2))
@@ -72,13 +72,23 @@ def _best(board: Board) -> Text:
 def _rows(board: Board, most: int) -> Table:
     """Return the runs in flight, then the latest to end, then those that wait, as many as fit."""
     names = list(board.search["space"])
+    judged = board.judge.metric is not None
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("Run ID", "Status", "Duration", *map(text.plain, names), "Objective"):
+    for column in (
+        "Run ID",
+        "Status",
+        "Duration",
+        *map(text.plain, names),
+        *["Latest"] * judged,
+        "Objective",
+    ):
         table.add_column(column, no_wrap=True)
     for run in shown_runs(board, most):
         best = board.best is not None and board.best["id"] == run["id"]
         values = [text.cell(run["params"].get(name)) for name in names]
-        cells = [str(run["id"]), text.state(run), text.took(run), *values, text.objective(run)]
+        if judged:
+            values.append(text.number(board.latest[run["id"]]) if run["id"] in board.latest else "")
+        cells = [str(run["id"]), text.state(run), text.took(run), *values, text.cell(run["objective"])]
         style = "bold green" if best else _STYLES.get(run["state"], "red")
         # Text, not str: what a user's value looks like must not be read as markup.
         table.add_row(*(Text(item) for item in cells), style=style)

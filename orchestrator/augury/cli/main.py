@@ -21,12 +21,20 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """Execute the command line of this process."""
     _prepare_streams()
-    code = run(sys.argv[1:])
+    if "_AUGURY_COMPLETE" in os.environ:
+        lazy.completing.take_texts_as_they_are()
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        # While a module was being imported: `execute` does not see that.
+        code = 130
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # The interpreter flushes stdout once more on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            code = code or lazy.app.cannot_write(error)
     sys.exit(code)
 
 

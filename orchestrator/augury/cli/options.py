@@ -2,32 +2,66 @@
 
 # No `from __future__ import annotations`: Typer needs these as objects, and text would be parsed at start-up.
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from typer import Argument, Option
 
+from augury.cli import lazy
+
+#: Options that a kind of search cannot do without, by their fields.
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    "random": ("num_runs",),
+    "bayesian": ("num_runs", "parallel_runs", "metric", "metric_agg"),
+}
+
 SEARCH, JUDGE, RUNS, HOW = "The search", "How runs are judged", "Its runs", "How to submit"
+
+
+def _search_ids(ctx: Any, incomplete: str) -> list[tuple[str, str]]:
+    return lazy.completing.search_ids(ctx, incomplete)
+
+
+def _run_ids(ctx: Any, incomplete: str) -> list[tuple[str, str]]:
+    return lazy.completing.run_ids(ctx, incomplete)
+
 
 JsonFlag = Annotated[bool, Option("--json", help="Print one JSON value and nothing else.")]
 QuietFlag = Annotated[bool, Option("-q", "--quiet", help="Print ids only.")]
-SearchId = Annotated[int, Argument(metavar="ID", help="The search's number.", min=1, show_default=False)]
-RunId = Annotated[int, Argument(metavar="RUN", help="The run's number.", min=1, show_default=False)]
-RunIds = Annotated[list[int], Argument(metavar="RUN...", help="Numbers of runs.", min=1, show_default=False)]
+SearchId = Annotated[
+    int,
+    Argument(
+        metavar="ID", help="The search's number.", min=1, show_default=False, autocompletion=_search_ids
+    ),
+]
+RunId = Annotated[
+    int,
+    Argument(metavar="RUN", help="The run's number.", min=1, show_default=False, autocompletion=_run_ids),
+]
+RunIds = Annotated[
+    list[int],
+    Argument(metavar="RUN...", help="Numbers of runs.", min=1, show_default=False, autocompletion=_run_ids),
+]
 AllFlag = Annotated[bool, Option("--all", help="Show those of all users.")]
 Label = Annotated[str | None, Option("-l", "--label", metavar="LABEL", help="Only those with this label.")]
 Metric = Annotated[
     str | None,
     Option("--metric", metavar="NAME", help="Judge runs by this metric.", rich_help_panel=JUDGE),
 ]
-Agg = Annotated[
-    Literal["avg", "min", "max", "last"] | None,
-    Option("-a", "--metric-agg", help="Reduce its points to one number.", rich_help_panel=JUDGE),
-]
-Goal = Annotated[
-    Literal["maximize", "minimize"] | None,
-    Option("--goal", help="Which end of it is best; maximize unless given.", rich_help_panel=JUDGE),
-]
+
+
+def _agg(default: str) -> Any:
+    help = "Reduce its points to one number."
+    return Option("-a", "--metric-agg", help=help, show_default=default, rich_help_panel=JUDGE)
+
+
+def _goal(default: str) -> Any:
+    return Option("--goal", help="Which end of it is best.", show_default=default, rich_help_panel=JUDGE)
+
+
+Agg = Annotated[Literal["avg", "min", "max", "last"] | None, _agg("last")]
+Goal = Annotated[Literal["maximize", "minimize"] | None, _goal("maximize")]
 
 
 @dataclass(kw_only=True)
@@ -42,9 +76,18 @@ class Output:
 class Judged(Output):
     """Commands that can judge runs by another metric than their search's."""
 
-    metric: Metric = None
-    metric_agg: Agg = None
-    goal: Goal = None
+    metric: Annotated[
+        str | None,
+        Option(
+            "--metric",
+            metavar="NAME",
+            help="Judge runs by this metric.",
+            show_default="the search's",
+            rich_help_panel=JUDGE,
+        ),
+    ] = None
+    metric_agg: Annotated[Literal["avg", "min", "max", "last"] | None, _agg("the search's")] = None
+    goal: Annotated[Literal["maximize", "minimize"] | None, _goal("the search's")] = None
 
 
 @dataclass(kw_only=True)
@@ -74,7 +117,9 @@ class WaitOptions(OneSearch):
 class ListOptions(Judged):
     """`hyper list`."""
 
-    number: Annotated[int | None, Option("-n", "--number", help="Only the newest N.", min=1)] = None
+    number: Annotated[int | None, Option("-n", "--number", metavar="N", help="Only the newest N.", min=1)] = (
+        None
+    )
     label: Label = None
     all: AllFlag = False
 
@@ -83,7 +128,9 @@ class ListOptions(Judged):
 class DownloadOptions(OneSearch):
     """`hyper download-metrics`."""
 
-    dest: Annotated[str, Option("-d", "--dest", metavar="FILE", help="Where to write.")] = "metrics.csv"
+    dest: Annotated[str, Option("-d", "--dest", metavar="FILE", help="Where to write; - is stdout.")] = (
+        "metrics.csv"
+    )
     force: Annotated[bool, Option("-f", "--force", help="Overwrite an existing file.")] = False
 
 
@@ -91,7 +138,7 @@ class DownloadOptions(OneSearch):
 class ListRunsOptions(Output):
     """`ps`."""
 
-    number: Annotated[int, Option("-n", "--number", help="Only the newest N.", min=1)] = 50
+    number: Annotated[int, Option("-n", "--number", metavar="N", help="Only the newest N.", min=1)] = 50
     label: Label = None
     state: Annotated[
         list[str] | None, Option("--state", metavar="STATE", help="Only runs in this state. Repeatable.")
@@ -123,7 +170,7 @@ class LogsOptions:
     tail: Annotated[int | None, Option("-n", "--tail", metavar="N", help="Only the last N lines.", min=0)] = (
         None
     )
-    raw: Annotated[bool, Option("--raw", help="Keep terminal control sequences of the output.")] = False
+    raw: Annotated[bool, Option("--raw", help="Keep the output as it is, control sequences too.")] = False
 
 
 # --- submitting ------------------------------------------------------------------------------------
@@ -150,7 +197,14 @@ class RunSettings(Output):
     ] = None
     machine_type: Annotated[
         str | None,
-        Option("-t", "--machine-type", metavar="TYPE", help="Where to run, e.g. K80.", rich_help_panel=RUNS),
+        Option(
+            "-t",
+            "--machine-type",
+            metavar="TYPE",
+            help="Where to run, e.g. K80.",
+            show_default="the server's, or the only one",
+            rich_help_panel=RUNS,
+        ),
     ] = None
     env: Annotated[
         list[str] | None,
@@ -178,7 +232,7 @@ class RunSettings(Output):
         Option(
             "--from-file",
             metavar="FILE",
-            help="Take options from a JSON or YAML file; those given here win.",
+            help="Take options, required ones too, from a JSON or YAML file; those given here win.",
             rich_help_panel=HOW,
         ),
     ] = None
@@ -211,7 +265,7 @@ class GridOptions(RunSettings):
         Option(
             "--json-param",
             metavar="NAME=LIST",
-            help="A parameter as a JSON list of values. Repeatable.",
+            help="In place of --param: a JSON list of values. Repeatable.",
             rich_help_panel=SEARCH,
         ),
     ] = None
@@ -220,26 +274,44 @@ class GridOptions(RunSettings):
         Option(
             "--choice",
             metavar="NAME=V[,V]",
-            help="Values taken as they stand, colons and all (\\, is a comma). Repeatable.",
+            help="In place of --param: values taken as they stand, colons and all (\\, is a comma). "
+            "Repeatable.",
             rich_help_panel=SEARCH,
         ),
     ] = None
     parallel_runs: Annotated[
         int | None,
-        Option("-r", "--parallel-runs", help="Runs in flight at most.", min=1, rich_help_panel=SEARCH),
+        Option(
+            "-r",
+            "--parallel-runs",
+            metavar="N",
+            help="Runs in flight at most.",
+            min=1,
+            show_default="as many as there are slots",
+            rich_help_panel=SEARCH,
+        ),
     ] = None
     seed: Annotated[
         int | None,
         Option(
             "--seed",
-            help="Draw the same values again; drawn and shown if not given.",
+            metavar="N",
+            help="Draw the same values again.",
             min=0,
+            show_default="one is drawn and shown",
             rich_help_panel=SEARCH,
         ),
     ] = None
     max_runs: Annotated[
         int | None,
-        Option("--max-runs", help="Refuse a search of more runs.", min=1, rich_help_panel=SEARCH),
+        Option(
+            "--max-runs",
+            metavar="N",
+            help="Refuse a search of more runs.",
+            min=1,
+            show_default="10000",
+            rich_help_panel=SEARCH,
+        ),
     ] = None
     metric: Metric = None
     metric_agg: Agg = None
@@ -248,7 +320,10 @@ class GridOptions(RunSettings):
         bool, Option("--dry-run", help="Show the runs and create nothing.", rich_help_panel=HOW)
     ] = False
     watch: Annotated[
-        bool, Option("-w", "--watch", help="Follow it in a live table.", rich_help_panel=HOW)
+        bool,
+        Option(
+            "-w", "--watch", help="Follow it in a live table; exits as `hyper wait`.", rich_help_panel=HOW
+        ),
     ] = False
 
 
@@ -257,5 +332,6 @@ class SampledOptions(GridOptions):
     """`hyper random` and `hyper bayesian`."""
 
     num_runs: Annotated[
-        int | None, Option("-n", "--num-runs", help="Runs at most.", min=1, rich_help_panel=SEARCH)
+        int | None,
+        Option("-n", "--num-runs", metavar="N", help="Runs at most.", min=1, rich_help_panel=SEARCH),
     ] = None

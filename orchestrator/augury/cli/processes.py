@@ -7,28 +7,20 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from augury.client.connection import read_settings
-
-#: Settings of servers and workers, which know environment variables only, by their names in the TOML file.
-VARIABLES = {
-    "url": "AUGURY_URL",
-    "instance": "AUGURY_INSTANCE",
-    "redis_url": "AUGURY_REDIS_URL",
-    "database_url": "AUGURY_DATABASE_URL",
-    "blob_url": "AUGURY_BLOB_URL",
-    "secret_file": "AUGURY_SECRET_FILE",
-}
+from augury.client.connection import VARIABLES, read_settings
 
 
 def settled_environment() -> dict[str, str]:
     """Return this environment, with what the settings file says where a variable is not set.
+
+    A user's token stays where it is: neither servers nor workers need one.
 
     Raises:
         UsageError: the settings file cannot be read.
     """
     environment = dict(os.environ)
     for name, value in read_settings(os.environ).items():
-        if name in VARIABLES:
+        if name != "token":
             environment.setdefault(VARIABLES[name], str(value))
     return environment
 

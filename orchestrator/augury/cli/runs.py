@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from typer import Exit, Typer
 
@@ -15,17 +16,24 @@ from augury.cli.notices import progress, say
 from augury.cli.options import ListRunsOptions, LogsOptions, OneRun, RunOptions, SomeRuns
 from augury.cli.output import renderer
 from augury.cli.output.base import Asked
-from augury.cli.output.text import ControlFilter
+from augury.cli.output.screen import Write, writer
+from augury.cli.output.text import plain
 from augury.errors import UsageError
 from augury.run import FINAL_STATES
 
 if TYPE_CHECKING:
     from augury.client.client import Client
 
-#: Prints a piece of output; None says that there is no more.
-Write: TypeAlias = Callable[[str | None], None]
-
 PANEL = "Single runs"
+
+#: Exit codes of a shell for a command that is not there, and for one that cannot be executed.
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+
+#: Lines of a tail at most; of more bytes than the server looks through there are no more lines anyway.
+MOST_LINES = 1_000_000
+
+#: The signals behind causes.
+_SIGNALS = {"killed": signal.SIGKILL, "oom": signal.SIGKILL, "stopped": signal.SIGTERM}
 _STATES = ("queued", "building", "running", "saving", *FINAL_STATES)
 
 
@@ -42,11 +50,13 @@ def register(app: Typer) -> None:
     augury run -- python train.py --learning_rate 0.1
     augury run -b --param rate=0.1 "python train.py --learning_rate :rate: > log.txt"
     """,
+    needed=("command",),
 )
 def run(options: RunOptions) -> None:
-    """Run one command and follow its output; the exit code is the command's own.
+    """Run one command and follow its output; ^C leaves it running.
 
-    ^C leaves it running.
+    The exit code is the command's own; 128 and the signal's number when a signal ended it (137: killed, 143:
+    stopped), 127 when it was not found, 126 when it cannot be executed, 1 when its worker was lost.
     """
     out = renderer(options)
     spec, notices = lazy.submitting.run_spec(options)
@@ -67,7 +77,8 @@ def run(options: RunOptions) -> None:
     if options.json or options.quiet:
         out.launched(final)
     elif final["state"] != "complete":
-        progress(f"Run #{final['id']} ended as {final['state']}: augury info {final['id']}")
+        why = f" ({plain(final['detail'])})" if final.get("detail") else ""
+        progress(f"Run #{final['id']} ended as {final['state']}{why}: augury info {final['id']}")
     raise Exit(_exit_code(final))
 
 
@@ -108,12 +119,13 @@ def info(options: OneRun) -> None:
     """,
 )
 def logs(options: LogsOptions) -> None:
-    """Print the output of a run."""
+    """Print the output of a run as a terminal shows it in the end: of a progress bar, its last state."""
     client = _client()
-    write = _json_lines() if options.json else _writer(options.raw)
+    write = _json_lines() if options.json else writer(options.raw)
     dropped = 0
     try:
-        page = client.logs(options.run, offset=0, tail_lines=options.tail)
+        tail = None if options.tail is None else min(options.tail, MOST_LINES)
+        page = client.logs(options.run, offset=0, tail_lines=tail)
         write(page["text"])
         if not page["complete"]:
             for later in lazy.LogReader(client, options.run, page["next_offset"]).pages(options.follow):
@@ -135,7 +147,7 @@ def logs(options: LogsOptions) -> None:
 def stop(options: SomeRuns) -> None:
     """Stop runs politely: SIGTERM, 30 s to end, then SIGKILL; queued ones are killed."""
     out = renderer(options)
-    _asked(out, Asked.to_stop(_client().stop_runs(options.runs)))
+    _asked(out, Asked.to_stop(_client().stop_runs(list(dict.fromkeys(options.runs)))))
 
 
 @takes(
@@ -147,7 +159,7 @@ def stop(options: SomeRuns) -> None:
 def kill(options: SomeRuns) -> None:
     """Kill runs: SIGKILL, now."""
     out = renderer(options)
-    _asked(out, Asked.to_kill(_client().kill_runs(options.runs)))
+    _asked(out, Asked.to_kill(_client().kill_runs(list(dict.fromkeys(options.runs)))))
 
 
 def _client() -> Client:
@@ -161,11 +173,17 @@ def _asked(out: Any, asked: Asked) -> None:
 
 
 def _followed(client: Client, run_id: int, show: bool) -> dict[str, Any]:
-    """Follow a run to its end, printing its output when `show`; returns it as it is then."""
-    write = _writer(raw=False) if show else lambda text: None
+    """Follow a run to its end, printing its output when `show`; returns it as it is then.
+
+    On a terminal it says, once, that the run waits and for what.
+    """
+    # On its way into a file or a program the output of the command stays as it is.
+    write = writer(raw=not sys.stdout.isatty()) if show else lambda text: None
     dropped = 0
+    settled = not sys.stderr.isatty()
     try:
         for page in lazy.LogReader(client, run_id).pages(follow=True):
+            settled = settled or _wait_is_settled(client, run_id)
             write(page["text"])
             dropped = page["dropped"]
     except KeyboardInterrupt:
@@ -178,17 +196,27 @@ def _followed(client: Client, run_id: int, show: bool) -> dict[str, Any]:
     return client.get_run(run_id)
 
 
-def _writer(raw: bool) -> Write:
-    """Return what prints output, without control sequences where a terminal would obey them."""
-    keep = raw or not sys.stdout.isatty()
-    clean = ControlFilter()
-
-    def write(text: str | None) -> None:
-        if text:
-            sys.stdout.write(text if keep else clean.feed(text))
-            sys.stdout.flush()
-
-    return write
+def _wait_is_settled(client: Client, run_id: int) -> bool:
+    """Say why a queued run waits; False while it is about to start, so that there is nothing to say yet."""
+    run = client.get_run(run_id)
+    if run["state"] != "queued":
+        return True
+    status = client.status()
+    local, wanted = status["instance"] == "local", str(run["machine_type"]).lower()
+    serving = [
+        worker
+        for worker in status["workers"]
+        if local or wanted in (kind.lower() for kind in worker["types"])
+    ]
+    slots = sum(worker["slots"] for worker in serving)
+    if not slots:
+        why = "no worker is up" if local else f"no worker of type {plain(run['machine_type'])} is up"
+    elif sum(worker["busy"] for worker in serving) >= slots:
+        why = f"all {slots} slots are busy" if slots > 1 else "the only slot is busy"
+    else:
+        return False
+    progress(f"Run #{run_id} is queued: {why}; ^C leaves it in the queue.")
+    return True
 
 
 def _json_lines() -> Write:
@@ -212,8 +240,17 @@ def _tell_dropped(count: int) -> None:
 
 
 def _exit_code(run: dict[str, Any]) -> int:
-    """Return a run's exit code; 1 for one that has none and is not complete."""
+    """Return the exit code a shell would give the command of a run that has ended."""
     if run["state"] == "complete":
         return 0
-    code = run["exit_code"]
-    return code if code else 1
+    if run["exit_code"]:
+        return int(run["exit_code"])
+    if run["cause"] == "could_not_start":
+        missing = re.search("was not found|does not exist", run.get("detail") or "")
+        return NOT_FOUND if missing else NOT_EXECUTABLE
+    number: int | None = _SIGNALS.get(run["cause"])
+    if number is None and run["cause"] == "signal":
+        named = re.search(r"\b(?:SIG[A-Z0-9]+|signal (\d+))$", run.get("detail") or "")
+        if named is not None:
+            number = int(named[1]) if named[1] else getattr(signal, named[0], None)
+    return 1 if number is None else 128 + number

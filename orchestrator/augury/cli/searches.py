@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TextIO
 
 from typer import Exit, Typer
 
@@ -19,15 +20,12 @@ from augury.cli.options import (
     OneSearch,
     WaitOptions,
 )
-from augury.cli.output import renderer
+from augury.cli.output import renderer, text
 from augury.cli.output.base import Asked
 from augury.errors import UsageError
 
 if TYPE_CHECKING:
     from augury.client.client import Client
-
-#: Exit codes of `hyper wait` beside 0 (all runs complete) and 1 (stopped, killed, paused).
-SOME_FAILED, TIMED_OUT = 3, 124
 
 LOOK, END = "Look at searches", "End searches, or let them go on"
 
@@ -85,6 +83,7 @@ def watch(options: OneJudgedSearch) -> None:
     """Follow a search in a live table until it has ended; ^C leaves it running.
 
     Without a terminal one line is printed for each change (--json: one JSON run a line, --quiet: its id).
+    The exit code is that of `hyper wait`, and 130 after ^C.
     """
     renderer(options)
     lazy.watching.watch(_client(), options.search, options)
@@ -105,7 +104,7 @@ def wait(options: WaitOptions) -> None:
     out, client = renderer(options), _client()
     search = lazy.following.ended(client, options.search, options.timeout)
     out.waited(search, client.iter_runs(search["id"]))
-    raise Exit(_wait_code(search))
+    raise Exit(lazy.following.exit_code(search))
 
 
 @takes(
@@ -124,7 +123,7 @@ def best(options: OneJudgedSearch) -> None:
     run = judging.best(client, search, judge)
     out.best(search, run, judge)
     if run is None:
-        names = ", ".join(client.metric_names(search["id"])[:10]) or "none so far"
+        names = text.names(client.metric_names(search["id"])) or "none so far"
         progress(f"No complete run of search #{search['id']} has {judge} (reported: {names}).")
         raise Exit(1)
 
@@ -171,39 +170,42 @@ def resume(options: OneSearch) -> None:
     DownloadOptions,
     """
     augury hyper download-metrics 59 --dest points.csv
+    augury hyper download-metrics 59 --dest - | head
     """,
 )
 def download_metrics(options: DownloadOptions) -> None:
-    """Write all metric points of a search to a CSV file.
+    """Write all metric points of a search to a CSV file, to stdout with `--dest -`.
 
     Its columns are run_id, metric_name, timestamp, index, value.
     """
-    out = renderer(options)
+    out, client = renderer(options), _client()
+    if options.dest == "-":
+        if options.json or options.quiet:
+            raise UsageError("--dest - writes the points to stdout, so it excludes --json and --quiet")
+        client.get_search(options.search)
+        _write_points(client, options.search, sys.stdout)
+        return
     path = Path(options.dest)
     if path.is_dir():
         raise UsageError(f"--dest {path} is a folder: name a file in it")
     if path.exists() and not options.force:
         raise UsageError(f"{path} exists: use -f to overwrite it, or --dest to name another file")
-    client = _client()
     client.get_search(options.search)
-    count = 0
     with written_whole(path) as file:
-        writer = csv.writer(file)
-        writer.writerow(["run_id", "metric_name", "timestamp", "index", "value"])
-        for point in client.iter_points(search=options.search):
-            writer.writerow([point["run_id"], point["name"], point["time"], point["index"], point["value"]])
-            count += 1
+        count = _write_points(client, options.search, file)
     out.said({"file": str(path), "points": count}, f"{count:,} metric points written to {path}", path)
+
+
+def _write_points(client: Client, search_id: int, file: TextIO) -> int:
+    """Write the points of a search as CSV and return how many there are."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["run_id", "metric_name", "timestamp", "index", "value"])
+    count = 0
+    for point in client.iter_points(search=search_id):
+        writer.writerow([point["run_id"], point["name"], point["time"], point["index"], point["value"]])
+        count += 1
+    return count
 
 
 def _client() -> Client:
     return lazy.Client(notify=progress)
-
-
-def _wait_code(search: dict[str, Any]) -> int:
-    if not lazy.following.is_over(search):
-        return TIMED_OUT
-    if search["state"] != "finished":
-        return 1
-    unfinished = any(count for state, count in search["counts"].items() if state != "complete")
-    return SOME_FAILED if unfinished else 0

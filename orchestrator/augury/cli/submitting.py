@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from augury.cli import losses, saved
-from augury.cli.options import GridOptions, RunOptions, SampledOptions
+from augury.cli.options import NEEDED, GridOptions, RunOptions, SampledOptions
 from augury.client.building import submitters_directory, submitters_environment, submitters_umask
 from augury.client.connection import remote_address
 from augury.errors import UsageError
@@ -15,12 +15,6 @@ from augury.grammar.pairs import parse_env, parse_metric_regex
 from augury.grammar.parameters import parse_parameters
 from augury.grammar.template import check, check_values, command_from_words
 from augury.spec import MAX_RUNS, Command, Kind, ParameterSpec, SearchSpec, number_of_runs
-
-#: Options a kind of search cannot do without.
-_NEEDED: dict[str, tuple[str, ...]] = {
-    "random": ("num_runs",),
-    "bayesian": ("num_runs", "parallel_runs", "metric", "metric_agg"),
-}
 
 
 def search_spec(kind: Kind, options: GridOptions) -> tuple[SearchSpec, list[str]]:
@@ -34,6 +28,8 @@ def search_spec(kind: Kind, options: GridOptions) -> tuple[SearchSpec, list[str]
     space = parse_parameters(kind, options.param or (), options.json_param or (), options.choice or ())
     template, notices = _template(options.command, space)
     sampled = options.num_runs if isinstance(options, SampledOptions) else None
+    if options.metric is not None:
+        _check_named("--metric", options.metric)
     if (warning := losses.warning(options.metric, options.goal)) and options.goal is None:
         notices.append(warning)
     spec = SearchSpec(
@@ -65,7 +61,7 @@ def run_spec(options: RunOptions) -> tuple[SearchSpec, list[str]]:
 
 
 def _check_needed(kind: Kind, options: GridOptions) -> None:
-    missing = [name for name in _NEEDED.get(kind, ()) if getattr(options, name) is None]
+    missing = [name for name in NEEDED.get(kind, ()) if getattr(options, name) is None]
     if not (options.param or options.json_param or options.choice):
         missing.append("param")
     if missing:
@@ -84,6 +80,10 @@ def _template(words: Sequence[str] | None, space: dict[str, ParameterSpec]) -> t
 
 def _with_settings(spec: SearchSpec, options: GridOptions | RunOptions) -> SearchSpec:
     """Return `spec` with what a run and the runs of a search have in common."""
+    if options.machine_type is not None:
+        _check_named("--machine-type", options.machine_type)
+    for label in options.label or ():
+        _check_named("--label", label)
     local = remote_address(os.environ) is None
     return replace(
         spec,
@@ -96,3 +96,8 @@ def _with_settings(spec: SearchSpec, options: GridOptions | RunOptions) -> Searc
         labels=tuple(options.label or ()),
         description=options.description or "",
     )
+
+
+def _check_named(option: str, name: str) -> None:
+    if not name.strip():
+        raise UsageError(f"{option} is empty: name one, or leave the option out")

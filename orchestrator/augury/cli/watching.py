@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 from typer import Exit
 
 from augury.cli import judging, lazy
-from augury.cli.following import is_over
+from augury.cli.following import exit_code, is_over
 from augury.cli.notices import progress
 from augury.cli.options import OneJudgedSearch
-from augury.cli.output import contract, text
+from augury.cli.output import contract, renderer, text
 from augury.cli.output.base import Document, Judge
 from augury.cli.output.table import counted
 from augury.client.events import readings
@@ -42,20 +42,22 @@ class Board:
         self.runs: dict[int, Document] = {}
         self.curve: list[float] = []
         self.best: Document | None = None
+        self.latest: dict[int, float] = {}
+        """Run id -> the newest value of the metric, for runs under way."""
 
     def refresh(self) -> list[Document]:
         """Read what has changed; returns the runs whose state did, those that ended in order of their end."""
+        if not self.search:
+            self._judge()
         found = self._read_open()
         # After the runs: its counts must not lag behind what is told of them.
-        self.search = self._client.get_search(self._id)
+        self._judge()
         if self.search["state"] not in OPEN_SEARCH_STATES:
             # It ended in between: this is the last look, and it must be whole.
             found = self._read_open()
-        self.judge = judging.judge_of(self.search, self._options)
-        self._own = judging.is_own(self.search, self.judge)
         changed = [run for run in found if run["state"] != self._known_state(run["id"])]
-        for run in changed:
-            self.runs[run["id"]] = run
+        # Open ones even without a change of state: one that was asked to end says so.
+        self.runs |= {run["id"]: run for run in found if run["state"] not in FINAL_STATES}
         ended = sorted(
             (run for run in changed if run["state"] in FINAL_STATES), key=lambda run: run["ended_at"]
         )
@@ -70,13 +72,27 @@ class Board:
         counts = self.search.get("counts") or {}
         return sum(count for state, count in counts.items() if state in FINAL_STATES)
 
+    def ended(self) -> list[Document]:
+        """Return the runs that are final, ascending by id."""
+        return [run for _, run in sorted(self.runs.items()) if run["state"] in FINAL_STATES]
+
+    def _judge(self) -> None:
+        """Read the search, and by what its runs are judged."""
+        self.search = self._client.get_search(self._id)
+        self.judge = judging.judge_of(self.search, self._options)
+        self._own = judging.is_own(self.search, self.judge)
+
     def _read_open(self) -> list[Document]:
         """Read the runs that were open or unknown, up to a page of runs that all wait."""
         after: int | None = self._first_open - 1
         found: list[Document] = []
+        self.latest = {}
         while after is not None:
-            page = self._client.runs_page(self._id, max(after, 0), WINDOW if self.runs else 1000)
+            limit = WINDOW if self.runs else 1000
+            page = self._client.runs_page(self._id, max(after, 0), limit, self.judge.metric)
             found += page["runs"]
+            for run_id, point in page.get("latest", {}).items():
+                self.latest[int(run_id)] = float(point["value"])
             after = page["next"]
             if self.runs and all(run["state"] == "queued" for run in page["runs"]):
                 break
@@ -107,7 +123,7 @@ def watch(client: Client, search_id: int, options: OneJudgedSearch) -> None:
     """Follow a search until it is over.
 
     Raises:
-        Exit: 130 when the user detaches, 1 when the search is paused and nothing is in flight.
+        Exit: always; 130 when the user detaches, else the code of `hyper wait`.
     """
     board = Board(client, search_id, options)
     try:
@@ -117,17 +133,19 @@ def watch(client: Client, search_id: int, options: OneJudgedSearch) -> None:
                 lazy.live.draw(board, changes)
             else:
                 _tell(board, changes, _line_printer(board, options))
+                if not (options.json or options.quiet):
+                    renderer(options).waited({**board.search, "best": board.best}, board.ended())
     except KeyboardInterrupt:
         progress(
             f"\nDetached; search #{search_id} goes on. Come back: augury hyper watch {search_id}    "
             f"End it: augury hyper stop {search_id}"
         )
         raise Exit(130) from None
-    if board.search["state"] == "paused":
+    if board.search["state"] == "paused" and (sys.stdout.isatty() or options.json or options.quiet):
         progress(
             f"Search #{search_id} is paused: {board.search.get('pause_reason') or 'nothing is in flight'}"
         )
-        raise Exit(1)
+    raise Exit(exit_code(cast("dict[str, Any]", board.search)))
 
 
 def _tell(board: Board, changes: Iterable[list[Document]], tell: Callable[[Document], None]) -> None:
@@ -157,7 +175,5 @@ def line(board: Board, run: Document) -> str:
     if run["objective"] is not None:
         told += f", {text.number(run['objective'])}"
         told += " (best so far)" if board.best is not None and board.best["id"] == run["id"] else ""
-    elif run["cause"] in text.NO_OBJECTIVE:
-        told += f", {text.objective(run)}"
     total = board.search.get("num_runs") or board.search.get("created_runs")
     return f"{told}  [{board.ended_runs}/{total}: {counted(board.search['counts'])}]"

@@ -63,9 +63,14 @@ class Routes:
         """Return a search without its runs, best run included."""
         return self._get(f"/searches/{search_id}")
 
-    def runs_page(self, search_id: int, after: int | None = None, limit: int = PAGE) -> Document:
-        """Return one page of a search's runs, `{"runs": [...], "next": id or None}`, ascending by id."""
-        return self._get(f"/searches/{search_id}/runs", after=after, limit=limit)
+    def runs_page(
+        self, search_id: int, after: int | None = None, limit: int = PAGE, latest: str | None = None
+    ) -> Document:
+        """Return one page of a search's runs, `{"runs": [...], "next": id or None}`, ascending by id.
+
+        With `latest`, a metric, `"latest"` has its newest point of each run under way by run id.
+        """
+        return self._get(f"/searches/{search_id}/runs", after=after, limit=limit, latest=latest)
 
     def iter_runs(self, search_id: int, after: int | None = None) -> Iterator[Document]:
         """Yield the runs of a search with an id above `after`, ascending by id."""

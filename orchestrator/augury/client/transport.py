@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -196,6 +197,10 @@ class Transport:
 
 
 def _query(query: Query | None) -> dict[str, Any]:
+    for name, value in (query or {}).items():
+        # What is no UTF-8 on a command line arrives as lone surrogates.
+        if isinstance(value, str) and not value.isascii() and re.search("[\ud800-\udfff]", value):
+            raise UsageError(f"{name} {value!r} is not valid UTF-8")
     return {name: value for name, value in (query or {}).items() if value is not None}
 
 

@@ -16,6 +16,7 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _BUILTINS = frozenset(
     "cd source . export ulimit umask alias eval exec set unset trap module".split()  # noqa: SIM905
 )
+_LONGEST_LINE = 1000
 _SHELLS = frozenset(["sh", "bash", "dash", "ksh", "zsh"])
 _SCRIPT_OPTION = re.compile(r"-[a-zA-Z]*c")
 _INNER_SHELL = re.compile(r"(?:^|[\s;&|(/])(?:eval|trap|let|ssh|(?:ba|da|k|z)?sh\s+-[a-zA-Z]*c)\s")
@@ -36,11 +37,39 @@ def shell_words(argv: Sequence[str]) -> list[str]:
     if not wanting:
         return []
     words = ", ".join(f"'{show(word, 30)}'" for word in dict.fromkeys(wanting))
-    line = shlex.quote(show(" ".join(argv)))
+    line = shlex.quote(shell_line(argv))
+    # What cannot be copied from a terminal is not offered.
+    shown = f": {line}" if line.isprintable() and len(line) <= _LONGEST_LINE else ""
     return [
         f"{words} would mean something to a shell, but this command runs without one; "
-        f"if that is not meant, quote the whole command: {line}"
+        f"if that is not meant, quote the whole command{shown}"
     ]
+
+
+def shell_line(argv: Sequence[str]) -> str:
+    """Return words as one shell line: quoted as far as needed, what a shell is wanted for left to it."""
+    line: list[str] = []
+    in_front = True
+    for word in argv:
+        assigned = _ASSIGNMENT.match(word) if in_front else None
+        in_front = assigned is not None or word in ("&&", "||", "|", ";", "&", "|&")
+        if assigned:
+            line.append(word[: assigned.end()] + _quoted(word[assigned.end() :]))
+        elif word in _OPERATORS or _REDIRECTION.fullmatch(word) or len(argv) == 1:
+            line.append(word)
+        else:
+            line.append(_quoted(word))
+    return " ".join(line)
+
+
+def _quoted(word: str) -> str:
+    """Quote one word; a variable in it stays one."""
+    if not _VARIABLE.search(word):
+        return shlex.quote(word)
+    if "$(" in word:
+        # A command in it is read anew, with quotes of its own.
+        return f'"{word}"'
+    return '"' + re.sub(r'([\\"`])', r"\\\1", word) + '"'
 
 
 def spaced_program(argv: Sequence[str]) -> list[str]:

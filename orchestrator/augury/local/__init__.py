@@ -5,11 +5,13 @@ from augury.local.diagnosis import Check, doctor
 from augury.local.endpoint import Endpoint, connect, current, down, read, up
 from augury.local.home import Home, locate, own_version
 from augury.local.launch import ensure_keeper, keeper_is_alive
+from augury.local.slots import asked_in_vain
 
 __all__ = [
     "Check",
     "Endpoint",
     "Home",
+    "asked_in_vain",
     "broker_url",
     "connect",
     "current",

@@ -21,6 +21,7 @@ from augury.local.home import (
     file_system,
     is_network,
     locate,
+    nearest_folder,
     own_version,
 )
 from augury.local.launch import keeper_is_alive, last_lines
@@ -49,12 +50,12 @@ def doctor(notify: Notify | None = None) -> list[Check]:
     """Return all checks, the basic ones first; an instance that does not run is well."""
     checks = [_python()]
     try:
-        home = locate(notify=notify)
+        home = locate(notify=notify, make=False)
     except AuguryError as error:
         return [*checks, Check("home folder", False, str(error), "set AUGURY_HOME to a folder of your own")]
     endpoint = current(home.path)
     looks: list[Callable[[], Check]] = [
-        lambda: Check("home folder", True, f"{home.path} is yours alone and writable"),
+        lambda: _home_folder(home),
         lambda: _file_system(home),
         lambda: _disk_space(home),
         lambda: _secret(home),
@@ -84,6 +85,12 @@ def _python() -> Check:
     return Check("python", False, text, "Augury is tested with Python 3.11 to 3.14")
 
 
+def _home_folder(home: Home) -> Check:
+    if not home.path.exists():
+        return Check("home folder", True, f"{home.path} does not exist yet: the first start makes it")
+    return Check("home folder", True, f"{home.path} is yours and writable")
+
+
 def _file_system(home: Home) -> Check:
     kind = file_system(home.path)
     if is_network(kind):
@@ -93,7 +100,7 @@ def _file_system(home: Home) -> Check:
 
 
 def _disk_space(home: Home) -> Check:
-    free = shutil.disk_usage(home.path).free
+    free = shutil.disk_usage(nearest_folder(home.path)).free
     text = f"{free / 1e9:.1f} GB free in {home.path}"
     if free >= LEAST_FREE_BYTES:
         return Check("disk space", True, text)
@@ -112,7 +119,7 @@ def _secret(home: Home) -> Check:
 
 
 def _socket_path(home: Home) -> Check:
-    path = home.socket()
+    path = home.socket(make=False)
     length = len(os.fsencode(path))
     if length > SOCKET_PATH_LIMIT:
         fix = "set AUGURY_HOME to a folder with a shorter path"
@@ -145,7 +152,7 @@ def _keeper(home: Home) -> Check:
 def _broker(home: Home) -> Check:
     if not locks.is_held(home.lock("valkey")):
         return _down_part(home, "valkey")
-    path = home.socket()
+    path = home.socket(make=False)
     fix = f"see {home.log('valkey')}; the keeper starts a broker again that has ended"
     try:
         if broker.ping(path):

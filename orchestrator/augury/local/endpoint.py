@@ -96,7 +96,7 @@ def connect(start: bool = True, notify: Notify | None = None, verify: bool = Fal
         UnavailableError: no instance (`start=False`), or it does not come up within 30 s.
         RefusedError: the instance is of another version of Augury and busy.
     """
-    home = locate(notify=notify).path
+    home = locate(notify=notify, make=start).path
     endpoint = current(home)
     mine = endpoint is not None and endpoint.version == own_version()
     if endpoint is not None and mine and (not verify or answers(endpoint)):
@@ -125,7 +125,7 @@ def down(force: bool = False, notify: Notify | None = None) -> bool:
         RefusedError: runs are in flight; the text of the server names them.
         UnavailableError: the server does not answer, or something still lives after 15 s.
     """
-    home = Home(locate(notify=notify).path)
+    home = Home(locate(notify=notify, make=False).path)
     if not _living(home):
         if notify is not None:
             notify("no local instance is running")
@@ -140,6 +140,9 @@ def down(force: bool = False, notify: Notify | None = None) -> bool:
                 "the local instance does not answer: `augury down --force` ends it with all its runs"
             )
         _signal(home, "keeper", signal.SIGTERM)
+    elif notify is not None and (running := int(answer.body.get("running") or 0)):
+        runs = "1 run is" if running == 1 else f"{running} runs are"
+        notify(f"{runs} ended while under way: at the next start they start from their beginning")
     _wait_for_end(home, endpoint, force)
     if force:
         _kill_all(home)

@@ -68,6 +68,11 @@ class Home:
         return self.path / "logs"
 
     @property
+    def slots_file(self) -> Path:
+        """The `AUGURY_SLOTS` that a start of the instance was last given."""
+        return self.path / "slots"
+
+    @property
     def worker_state(self) -> Path:
         """State folder of the local worker."""
         return self.path / "worker"
@@ -94,8 +99,8 @@ class Home:
         for folder in (self.path, self.logs, self.worker_state, self.broker_data):
             private_folder(folder)
 
-    def socket(self) -> Path:
-        """Return the path of the broker's socket, and make its folder.
+    def socket(self, *, make: bool = True) -> Path:
+        """Return the path of the broker's socket, and make its folder unless `make` is false.
 
         The home folder itself when its path is short and plain (the path becomes part of URLs), else
         `/tmp/augury-<uid>/<hash of the home>`. It never depends on the environment: the keeper that comes
@@ -110,8 +115,8 @@ class Home:
         reasons = []
         for parent in SHORT_FOLDERS:
             try:
-                folder = private_folder(parent / f"augury-{os.geteuid()}")
-                return private_folder(folder / folder_hash(self.path)) / "valkey.sock"
+                folder = private_folder(parent / f"augury-{os.geteuid()}", make=make)
+                return private_folder(folder / folder_hash(self.path), make=make) / "valkey.sock"
             except UnavailableError as error:
                 reasons.append(str(error))
         raise UnavailableError("no private folder for the broker's socket: " + "; ".join(reasons))
@@ -127,11 +132,14 @@ class Home:
                 pass
 
 
-def locate(environment: Mapping[str, str] | None = None, notify: Notify | None = None) -> Home:
+def locate(
+    environment: Mapping[str, str] | None = None, notify: Notify | None = None, *, make: bool = True
+) -> Home:
     """Return the local instance's home: `AUGURY_HOME`, else `~/.augury`, else a folder in `/var/tmp`.
 
     A home on a network file system keeps nothing: its state moves to a folder of this machine, and `notify`
-    is told so when that folder is first made. The folder returned exists and is private.
+    is told so when that folder is first made. The folder returned exists and is private; without `make`
+    nothing is made or changed, and it may not exist yet.
 
     Raises:
         UnavailableError: the folder cannot be made, written, or belongs to somebody else.
@@ -140,7 +148,7 @@ def locate(environment: Mapping[str, str] | None = None, notify: Notify | None =
     wanted = _wanted_folder(environment)
     kind = file_system(wanted)
     if is_network(kind) and not is_network(file_system(LOCAL_STATE_FOLDER)):
-        local = private_folder(_machine_folder()) / folder_hash(wanted)
+        local = private_folder(_machine_folder(), make=make) / folder_hash(wanted)
         if not local.exists() and notify is not None:
             notify(
                 f"{wanted} is on a network file system ({kind}): the local instance of this machine keeps "
@@ -148,24 +156,26 @@ def locate(environment: Mapping[str, str] | None = None, notify: Notify | None =
                 "AUGURY_HOME to a folder on a local disk to choose another."
             )
         wanted = local
-    return Home(private_folder(wanted, named_by_user=bool(environment.get("AUGURY_HOME"))))
+    return Home(private_folder(wanted, named_by_user=bool(environment.get("AUGURY_HOME")), make=make))
 
 
-def private_folder(path: Path, *, named_by_user: bool = False) -> Path:
+def private_folder(path: Path, *, named_by_user: bool = False, make: bool = True) -> Path:
     """Make `path` a folder that only the caller can enter (0700) and return it.
 
     An existing folder of the caller's that others can enter is closed to them. One whose name the user gave
     may be anything (`AUGURY_HOME=/tmp`): it is closed if it is empty or Augury's own, and else refused.
+    Without `make` it is only looked at.
 
     Raises:
         UnavailableError: the folder cannot be made or written, is a link or file, or is somebody else's.
     """
-    try:
-        path.mkdir(mode=0o700, parents=True)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise UnavailableError(f"cannot make the folder {path}: {error.strerror}. {_FIX}") from error
+    if make:
+        _make(path)
+    elif not os.path.lexists(path):
+        place = nearest_folder(path)
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise UnavailableError(f"cannot make the folder {path}: {place} is not writable. {_FIX}")
+        return path
     found = os.lstat(path)
     if stat.S_ISLNK(found.st_mode):
         found = path.stat() if _link_is_own(found) else found
@@ -176,10 +186,25 @@ def private_folder(path: Path, *, named_by_user: bool = False) -> Path:
     if found.st_mode & 0o077:
         if named_by_user:
             _check_it_is_ours(path, stat.S_IMODE(found.st_mode))
-        path.chmod(0o700)
+        if make:
+            path.chmod(0o700)
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         raise UnavailableError(f"the folder {path} is not writable for you (mode {_octal(path)}). {_FIX}")
     return path
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise UnavailableError(f"cannot make the folder {path}: {error.strerror}. {_FIX}") from error
+
+
+def nearest_folder(path: Path) -> Path:
+    """Return the deepest folder above `path`, or `path` itself, that exists."""
+    return next(place for place in (path, *path.absolute().parents) if place.exists())
 
 
 def file_system(path: Path, mounts: str | None = None) -> str:

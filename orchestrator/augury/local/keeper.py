@@ -26,6 +26,7 @@ from augury.local import broker, locks
 from augury.local.home import Home, own_version
 from augury.local.life import Event, Life
 from augury.local.parts import Part, default_parts, make_secret
+from augury.local.slots import settled_slots
 
 #: Signals that a starter may have ignored or blocked.
 RESET_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None, parts_of: PartsOf = default_par
         say(f"keeper {own_version()} started, pid {os.getpid()}, home {home.path}")
         wakeups = take_signals()
         make_secret(home)
-        keeper = Keeper(home, parts_of(home, os.environ), lock, wakeups)
+        keeper = Keeper(home, parts_of(home, settled_slots(home, os.environ)), lock, wakeups)
         if options.ready_fd is not None:
             os.close(options.ready_fd)
         return keeper.run()

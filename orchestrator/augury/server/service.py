@@ -152,8 +152,8 @@ class Service:
         self._last_request = time.monotonic()
 
     def idle_seconds(self) -> float:
-        """Return how long nobody has asked for anything and nothing was open."""
-        if self.open_searches():
+        """Return how long nobody has asked for anything and nothing was going on."""
+        if self.going_on():
             self.touch()
         return time.monotonic() - self._last_request
 
@@ -161,6 +161,16 @@ class Service:
         """Return the searches that have not ended."""
         with self.store.read() as connection:
             return searches.open_searches(connection)
+
+    def going_on(self) -> dict[int, int]:
+        """Return how many runs are under way in each open search; paused ones with none are left out."""
+        with self.store.read() as connection:
+            opened = searches.open_searches(connection)
+            counts = searches.counts(connection, [search.id for search in opened])
+        held = {search.id: sum(counts[search.id].get(state, 0) for state in HELD_STATES) for search in opened}
+        return {
+            search.id: held[search.id] for search in opened if held[search.id] or search.state != "paused"
+        }
 
     # --- submitting ---
 

@@ -40,6 +40,7 @@ def search_json(
         "counts": dict(counts),
         "notices": list(search.notices),
         "pause_reason": search.pause_reason,
+        "want": search.want,
         "best": best,
     }
     if runs is not None:
@@ -91,6 +92,7 @@ def run_json(run: RunRecord, search: SearchRecord) -> dict[str, Any]:
         "id": run.id,
         "search_id": search.shown_id,
         "state": run.state,
+        "want": run.want,
         "params": dict(run.assignment.values),
         "command": command_text(search.spec, run.assignment),
         "objective": objective,

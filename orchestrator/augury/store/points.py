@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, literal, select, tuple_
 
 from augury.objective import Point, aggregate
 from augury.spec import Aggregation
@@ -97,14 +97,54 @@ def objective(
     return aggregate(found, aggregation), bool(found)
 
 
+def latest(connection: Connection, run_ids: Sequence[int], name: str) -> dict[int, tuple[int, float]]:
+    """Return index and value of the newest point of a metric (the highest index, ties by arrival) by run.
+
+    One statement, a few steps down an index for each run; runs whose attempt reported none are left out.
+    """
+    own = (points.c.run_id == runs.c.id) & (points.c.token == runs.c.token)
+    newest = (
+        select(points)
+        .where(own, points.c.name == _stored_name(name))
+        .order_by(points.c.idx.desc(), points.c.s.desc(), points.c.i.desc())
+        .limit(1)
+        .correlate(runs)
+    )
+    index = newest.with_only_columns(points.c.idx).scalar_subquery()
+    value = newest.with_only_columns(points.c.value).scalar_subquery()
+    found = connection.execute(select(runs.c.id, index, value).where(runs.c.id.in_(run_ids)))
+    return {
+        run_id: (idx, math.nan if number is None else number)
+        for run_id, idx, number in found
+        if idx is not None
+    }
+
+
 def names(connection: Connection, *, search_id: int | None = None, run_id: int | None = None) -> list[str]:
-    """Return the names of the metrics that a search or a run reported."""
-    statement = select(points.c.name).distinct().order_by(points.c.name)
-    if run_id is not None:
-        statement = statement.where(points.c.run_id == run_id)
+    """Return the names of the metrics that a search or a run reported.
+
+    From name to name down the index, by run and attempt: it takes as long as there are names, not points.
+    """
+    first_token = select(func.min(points.c.token)).where(points.c.run_id == runs.c.id).scalar_subquery()
+    members = select(runs.c.id.label("run_id"), first_token.label("token"))
     if search_id is not None:
-        members = select(runs.c.id).where(runs.c.search_id == search_id)
-        statement = statement.where(points.c.run_id.in_(members))
+        members = members.where(runs.c.search_id == search_id)
+    if run_id is not None:
+        members = members.where(runs.c.id == run_id)
+    tokens = members.cte("tokens", recursive=True)
+    next_token = (
+        select(func.min(points.c.token))
+        .where(points.c.run_id == tokens.c.run_id, points.c.token > tokens.c.token)
+        .scalar_subquery()
+    )
+    tokens = tokens.union_all(select(tokens.c.run_id, next_token).where(tokens.c.token.is_not(None)))
+    own = (points.c.run_id == tokens.c.run_id) & (points.c.token == tokens.c.token)
+    first_name = select(func.min(points.c.name)).where(own).scalar_subquery()
+    found = select(tokens.c.run_id, tokens.c.token, first_name.label("name")).cte("found", recursive=True)
+    own = (points.c.run_id == found.c.run_id) & (points.c.token == found.c.token)
+    next_name = select(func.min(points.c.name)).where(own, points.c.name > found.c.name).scalar_subquery()
+    found = found.union_all(select(found.c.run_id, found.c.token, next_name).where(found.c.name.is_not(None)))
+    statement = select(found.c.name).where(found.c.name.is_not(None)).distinct().order_by(found.c.name)
     return list(connection.execute(statement).scalars())
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from augury.objective import Point
 from augury.spec import AGGREGATIONS, Aggregation
@@ -173,29 +174,48 @@ def test_pages_hold_every_point_once_and_only_those_that_count(store: Store, dat
         assert points.names(connection, search_id=other) == ["m"]
 
 
+def steps_of(store: Store, work: Callable[[Connection], object]) -> int:
+    """Return how many hundreds of steps SQLite's machine takes for what `work` reads."""
+    ticks = 0
+
+    def tick() -> int:
+        nonlocal ticks
+        ticks += 1
+        return 0
+
+    with store.read() as connection:
+        raw: Any = connection.connection.dbapi_connection
+        raw.set_progress_handler(tick, 100)
+        work(connection)
+        raw.set_progress_handler(None, 0)
+    return ticks
+
+
 def test_a_page_reads_little_more_than_it_gives(database: Database, store: Store) -> None:
     """A page costs the same wherever it stands: what lies behind it is not sorted for it."""
     if database.kind == "postgresql":
         pytest.skip("counts the steps of SQLite's machine")
     search_id, ids = new_search(store, 40)
     insert(store, [row(run_id, s, 0) for run_id in ids for s in range(1, 501)])
-    steps = {}
+
+    def read(connection: Connection, cursor: str | None) -> None:
+        assert len(points.page(connection, search_id=search_id, after=cursor, limit=100)) == 100
+
     for cursor in (None, f"{ids[0]}.250.0", f"{ids[20]}.1.0", f"{ids[-1]}.300.0"):
-        ticks = [0]
+        assert steps_of(store, lambda connection, cursor=cursor: read(connection, cursor)) < 300
 
-        def tick(ticks: list[int] = ticks) -> int:
-            ticks[0] += 1
-            return 0
 
-        with store.read() as connection:
-            raw = connection.connection.dbapi_connection
-            assert raw is not None
-            raw.set_progress_handler(tick, 100)
-            found = points.page(connection, search_id=search_id, after=cursor, limit=100)
-            raw.set_progress_handler(None, 0)
-        assert len(found) == 100
-        steps[cursor] = ticks[0]
-    assert max(steps.values()) < 300
+def test_names_and_newest_points_cost_the_same_however_many_points_there_are(
+    database: Database, store: Store
+) -> None:
+    if database.kind == "postgresql":
+        pytest.skip("counts the steps of SQLite's machine")
+    search_id, (run_id,) = new_search(store, 1)
+    claim(store, run_id)
+    insert(store, [row(run_id, 1, i, name="ab"[i % 2]) for i in range(20_000)])
+    assert steps_of(store, lambda connection: points.names(connection, search_id=search_id)) < 10
+    assert steps_of(store, lambda connection: points.names(connection, run_id=run_id)) < 10
+    assert steps_of(store, lambda connection: points.latest(connection, [run_id], "a")) < 10
 
 
 # --- the objective ---
@@ -242,6 +262,29 @@ def test_the_objective_is_what_its_definition_says(store: Store, found: list[tup
                 assert objective == expected
 
 
+# --- the newest ---
+
+
+def test_the_newest_point_of_each_run_is_the_one_of_the_highest_index(store: Store) -> None:
+    a, b, c, d = (new_run(store) for _ in range(4))
+    insert(store, [row(a, 1, i, idx=index, value=float(i)) for i, index in enumerate([0, 7, 3, 7, 5])])
+    insert(store, [row(b, 1, 0, value=math.nan), row(b, 1, 1, name="other"), row(c, 1, 0, name="other")])
+    insert(store, [row(d, 1, 0, value=1.0)])
+    with store.read() as connection:
+        found = points.latest(connection, [a, b, c], "m")
+    assert found.keys() == {a, b}
+    assert found[a] == (7, 3.0)
+    assert math.isnan(found[b][1])
+
+
+def test_the_newest_point_is_one_of_the_attempt_that_counts(store: Store) -> None:
+    run_id = new_run(store)
+    insert(store, [row(run_id, idx=9)])
+    lose(store, get_run(store, run_id))
+    with store.read() as connection:
+        assert points.latest(connection, [run_id], "m") == {}
+
+
 # --- names ---
 
 
@@ -257,6 +300,14 @@ def test_the_names_of_metrics_are_those_reported(store: Store) -> None:
         assert points.names(connection, run_id=99) == []
     for i, name in enumerate(names):
         assert [one.cursor for one in page(store, run_id=a, name=name)] == [f"{a}.1.{i}"]
+
+
+def test_the_names_of_lost_attempts_are_among_those_reported(store: Store) -> None:
+    search_id, (a, b) = new_search(store, 2)
+    insert(store, [row(a, token=1, name="x"), row(a, token=4, name="y"), row(b, token=2, name="x")])
+    with store.read() as connection:
+        assert points.names(connection, search_id=search_id) == ["x", "y"]
+        assert points.names(connection, run_id=b) == ["x"]
 
 
 def test_the_runs_that_reported_a_metric_are_told(store: Store) -> None:

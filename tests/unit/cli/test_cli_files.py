@@ -130,6 +130,18 @@ def test_metrics_are_written_as_csv_and_never_over_another_file(augury: Augury, 
     assert augury("hyper", "download-metrics", "59", "-d", ".").code == 2
 
 
+def test_metrics_can_be_written_to_stdout(augury: Augury, server: FakeServer) -> None:
+    server.points = [point(401, 0, 0.5), point(401, 1, "NaN")]
+    said = augury("hyper", "download-metrics", "59", "-d", "-")
+    assert said.out.splitlines()[0] == "run_id,metric_name,timestamp,index,value"
+    assert [line.split(",")[-1] for line in said.out.splitlines()[1:]] == ["0.5", "NaN"]
+    assert (said.code, said.err) == (0, "")
+    assert not Path("-").exists()
+    said = augury("hyper", "download-metrics", "59", "-d", "-", "--json")
+    assert said.code == 2
+    assert "--dest -" in said.err
+
+
 def test_a_download_that_fails_leaves_no_file(augury: Augury, server: FakeServer) -> None:
     assert augury("hyper", "download-metrics", "60").code == 1
     assert list(Path().iterdir()) == []

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from client_fake import END, START, FakeServer, complete, run_document
+from client_fake import END, START, STATUS, FakeServer, complete, run_document
 
 from augury import UnavailableError
 from augury.cli import lazy
@@ -38,9 +38,19 @@ def ends(server: FakeServer, **end: Any) -> None:
     [
         ({"state": "complete", "exit_code": 0}, 0),
         ({"state": "failed", "exit_code": 66}, 66),
-        ({"state": "failed", "exit_code": None, "cause": "signal"}, 1),
-        ({"state": "stopped", "exit_code": 0}, 1),
-        ({"state": "killed", "exit_code": None}, 1),
+        ({"state": "failed", "cause": "signal", "detail": "it was ended by SIGSEGV"}, 139),
+        ({"state": "failed", "cause": "signal", "detail": "it was ended by signal 40"}, 168),
+        ({"state": "failed", "cause": "oom", "detail": "memory ran out"}, 137),
+        ({"state": "stopped", "exit_code": 0, "cause": "stopped"}, 143),
+        ({"state": "stopped", "exit_code": 5, "cause": "stopped"}, 5),
+        ({"state": "killed", "cause": "killed"}, 137),
+        (
+            {"state": "failed", "cause": "could_not_start", "detail": "the command 'x' was not found in …"},
+            127,
+        ),
+        ({"state": "failed", "cause": "could_not_start", "detail": "the command /x does not exist"}, 127),
+        ({"state": "failed", "cause": "could_not_start", "detail": "the command /x is a directory"}, 126),
+        ({"state": "interrupted", "cause": "lost"}, 1),
     ],
 )
 def test_a_run_is_followed_and_its_exit_code_passed_on(
@@ -51,6 +61,7 @@ def test_a_run_is_followed_and_its_exit_code_passed_on(
     assert said.code == code
     assert said.out == "💫 Casting run #401…\nhello\n"
     assert (end["state"] in said.err) == (code != 0)
+    assert end.get("detail", "") in said.err
 
 
 def test_a_run_as_json_is_one_value_at_its_end(augury: Augury, server: FakeServer) -> None:
@@ -84,6 +95,35 @@ def test_a_run_takes_values_for_its_placeholders(augury: Augury, server: FakeSer
     assert augury("run", "-b", "--param", "rate=1,2", "--", "t", ":rate:").code == 2
 
 
+@pytest.mark.parametrize(
+    ("slots", "busy", "kind", "why"),
+    [
+        (4, 4, "k80", "all 4 slots are busy"),
+        (1, 1, "K80", "the only slot is busy"),
+        (4, 4, "V100", "no worker of type V100 is up"),
+        (4, 3, "K80", None),
+    ],
+)
+def test_a_queued_run_says_once_why_it_waits(
+    augury: Augury, server: FakeServer, monkeypatch: pytest.MonkeyPatch, slots: int, busy: int, kind: str,
+    why: str | None,
+) -> None:  # fmt: skip
+    monkeypatch.setitem(STATUS, "workers", [{**STATUS["workers"][0], "slots": slots, "busy": busy}])
+
+    def step(method: str, path: str) -> None:
+        if path == "/runs/401/logs":
+            server.runs[401]["machine_type"] = kind
+            if len(server.asked(path)) > 3:
+                server.runs[401] |= {"state": "complete", "ended_at": END}
+
+    server.on_request = step
+    assert "queued" not in augury("run", "--", "train").err
+    server.requests.clear()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    expected = f"Run #401 is queued: {why}; ^C leaves it in the queue.\n" if why else ""
+    assert augury("run", "--", "train").err == expected
+
+
 def test_runs_are_listed_oldest_first(augury: Augury, server: FakeServer) -> None:
     server.runs[402] |= {"state": "failed", "exit_code": 66, "search_id": None}
     lines = augury("ps").out.splitlines()
@@ -107,7 +147,7 @@ def test_a_run_is_shown(augury: Augury, server: FakeServer) -> None:
     out = augury("info", "401").out
     for piece in (
         "Run #401",
-        "could_not_start",
+        "failed (could not start)",
         "the program was not found",
         "rate = 0.1",
         "python train.py 0.1",
@@ -132,14 +172,27 @@ def test_output_is_followed_to_its_end(augury: Augury, server: FakeServer) -> No
     assert augury("logs", "-f", "401").out == "hello\n"
 
 
-def test_control_sequences_reach_files_but_no_terminal(
+def test_control_sequences_are_printed_only_raw(
     augury: Augury, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.log = b"\x1b[31mred\x1b[0m\n"
-    assert augury("logs", "401").out == "\x1b[31mred\x1b[0m\n"
+    assert augury("logs", "401").out == "red\n"
+    assert augury("logs", "--raw", "401").out == "\x1b[31mred\x1b[0m\n"
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert augury("logs", "401").out == "red\n"
     assert augury("logs", "--raw", "401").out == "\x1b[31mred\x1b[0m\n"
+
+
+def test_a_run_that_is_piped_hands_its_output_on_as_it_is(augury: Augury, server: FakeServer) -> None:
+    server.log = b"\x1b[31m1\r2\n"
+    server.on_request = lambda method, path: server.runs[401].update(state="complete", ended_at=END)
+    assert augury("run", "--", "train").out.endswith("\x1b[31m1\r2\n")
+
+
+def test_of_a_progress_bar_logs_print_its_last_state(augury: Augury, server: FakeServer) -> None:
+    server.log = b"start\n  0%|    |\r 50%|##  |\r100%|####|\nend"
+    assert augury("logs", "401").out == "start\n100%|####|\nend"
+    assert '"  0%|    |\\r 50%' in augury("logs", "--json", "401").out
 
 
 def test_several_runs_are_stopped(augury: Augury, server: FakeServer) -> None:
@@ -149,6 +202,42 @@ def test_several_runs_are_stopped(augury: Augury, server: FakeServer) -> None:
     assert said.code == 1
     assert said.out.splitlines() == ["killing: 401", "no such run: 9"]
     assert augury("stop").code == 2
+
+
+def test_a_run_named_twice_is_stopped_once(augury: Augury, server: FakeServer) -> None:
+    assert augury("stop", "401", "402", "401").out == "stopping: 401, 402\n"
+    assert augury("kill", "99999999999999999999", "401", "401").out.splitlines() == [
+        "killing: 401",
+        "no such run: 99999999999999999999",
+    ]
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1e20", "x", "", "１.5"])
+def test_what_is_no_number_of_a_run_is_named(augury: Augury, number: str) -> None:
+    for command in ("info", "logs", "stop", "kill"):
+        said = augury(command, "--", number)
+        assert said.code == 2
+        assert f"'{number}' is not a whole number" in said.err
+
+
+def test_more_lines_than_there_can_be_are_all_lines(augury: Augury, server: FakeServer) -> None:
+    server.log = b"a\nb\n"
+    augury("logs", "-n", "99999999999", "401")
+    assert server.asked("/runs/401/logs")[0]["tail_lines"] == "1000000"
+
+
+def test_text_that_is_no_utf_8_is_named(augury: Augury) -> None:
+    for words in (("ps", "--label", "\udcff"), ("hyper", "best", "59", "--metric", "\udcff")):
+        said = augury(*words)
+        assert said.code == 2
+        assert "is not valid UTF-8" in said.err
+
+
+@pytest.mark.parametrize("option", ["--machine-type", "--label"])
+def test_an_empty_name_is_refused(augury: Augury, server: FakeServer, option: str) -> None:
+    said = augury("run", option, " ", "--", "true")
+    assert (said.code, said.err) == (2, f"Error: {option} is empty: name one, or leave the option out\n")
+    assert not server.requests
 
 
 def test_the_status_shows_workers(augury: Augury) -> None:
@@ -172,15 +261,19 @@ def test_up_down_and_doctor(augury: Augury, monkeypatch: pytest.MonkeyPatch) -> 
     checks = [Check("python", True, "3.11"), Check("disk space", False, "full", "free some")]
     local = SimpleNamespace(
         up=lambda notify: SimpleNamespace(url="http://local", version="0.1.0", pid=7),
-        down=lambda force: forced.append(force) or True,
+        down=lambda force, notify: notify("2 runs are ended") or forced.append(force) or True,
         doctor=lambda notify: checks,
+        asked_in_vain=lambda environment: environment.get("AUGURY_SLOTS"),
     )
     monkeypatch.setattr(lazy, "local", local, raising=False)
     assert "http://local" in augury("up").out
     assert augury("up", "--json").json == {"url": "http://local", "version": "0.1.0", "pid": 7}
+    monkeypatch.setenv("AUGURY_SLOTS", "3")
+    assert "AUGURY_SLOTS=3 is read at a start: `augury down`, then" in augury("up").err
     assert augury("down").out == "The local instance has ended.\n"
     assert augury("down", "--force", "--json").json == {"ended": True}
     assert forced == [False, True]
+    assert augury("down", "--force").err.endswith("Notice: 2 runs are ended\n")
     monkeypatch.delenv("AUGURY_URL")
     monkeypatch.setenv("HOME", "/nowhere")
     said = augury("doctor")
@@ -196,7 +289,9 @@ def test_with_a_remote_instance_doctor_asks_it_too(
     augury: Augury, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     local = SimpleNamespace(
-        doctor=lambda notify: [], up=lambda notify: SimpleNamespace(url="u", version="v", pid=1)
+        asked_in_vain=lambda environment: None,
+        doctor=lambda notify: [],
+        up=lambda notify: SimpleNamespace(url="u", version="v", pid=1),
     )
     monkeypatch.setattr(lazy, "local", local, raising=False)
     said = augury("doctor")
@@ -210,6 +305,14 @@ def test_with_a_remote_instance_doctor_asks_it_too(
     said = augury("doctor")
     assert said.code == 1
     assert "FAIL  remote instance: cannot reach http://fake" in said.out
+
+
+def test_the_status_says_where_the_number_of_slots_comes_from(
+    augury: Augury, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Slots" not in augury("status").out
+    monkeypatch.setitem(STATUS, "slots_from", "AUGURY_SLOTS, kept in /h/slots")
+    assert "Slots     4 (AUGURY_SLOTS, kept in /h/slots)" in augury("status").out
 
 
 def test_output_as_json_is_a_string_a_line(augury: Augury, server: FakeServer) -> None:

@@ -111,11 +111,12 @@ def test_without_a_best_run_it_says_what_was_reported(augury: Augury, server: Fa
         ("paused", {"complete": 1, "queued": 1}, 1),
     ],
 )
-def test_the_exit_code_of_wait(
+def test_the_exit_code_of_wait_and_watch(
     augury: Augury, server: FakeServer, state: str, counts: dict[str, int], code: int
 ) -> None:
     server.search |= {"state": state, "counts": counts}
     assert augury("hyper", "wait", "59").code == code
+    assert augury("hyper", "watch", "59").code == code
     said = augury("hyper", "wait", "59", "--json")
     assert (said.code, said.json["state"]) == (code, state)
 
@@ -168,11 +169,48 @@ def test_a_paused_search_goes_on(augury: Augury, server: FakeServer) -> None:
 def test_a_run_without_its_metric_says_so(augury: Augury, server: FakeServer) -> None:
     server.runs[401] |= {"objective": None, "cause": "no_metric"}
     server.runs[402] |= {"objective": None, "cause": "diverged"}
-    out = augury("hyper", "describe", "59").out
-    assert "no metric" in out
-    assert "diverged" in out
+    server.runs[403] = complete(403, state="failed", exit_code=137, cause="oom")
+    server.runs[404] = complete(404, state="failed", exit_code=None, cause="could_not_start")
+    server.runs[405] = complete(405, state="stopped", exit_code=None, cause="stopped")
     server.search["state"] = "finished"
-    assert "run 401 complete after 5.5s, no metric" in augury("hyper", "watch", "59").out
+    for words in (("hyper", "describe", "59"), ("ps",), ("hyper", "watch", "59")):
+        out = augury(*words).out
+        for state in (
+            "complete (no metric)", "complete (diverged)", "failed (137, oom)", "failed (could not start)"
+        ):  # fmt: skip
+            assert state in out, words
+        assert "stopped (" not in out
+    assert "Status        complete (no metric)" in augury("info", "401").out
+
+
+def test_a_run_that_was_asked_to_stop_and_goes_on_is_stopping(augury: Augury, server: FakeServer) -> None:
+    server.runs[401] |= {"state": "running", "want": "stop", "ended_at": None, "exit_code": None}
+    server.search["want"] = "stop"
+    for words in (("ps",), ("info", "401"), ("hyper", "describe", "59"), ("hyper", "list")):
+        assert "stopping" in augury(*words).out, words
+    run = augury("ps", "--json").json[0]
+    assert run["state"] == "running"
+    assert "want" not in run
+
+
+def test_names_of_metrics_cannot_move_the_cursor(augury: Augury, server: FakeServer) -> None:
+    server.search |= {"best": None, "metric": None}
+    names = ["\x1b[31mred", "a\nb", "x" * 1000, *(f"m{number}" for number in range(20))]
+    server.points = [point(401, 0, 1.0, name) for name in names]
+    for words in (("best", "59"), ("best", "59", "--metric", "other")):
+        said = augury("hyper", *words)
+        assert said.code in (1, 2)
+        assert "\x1b" not in said.err
+        assert "\\x1b[31mred" in said.err
+        assert "and 13 more" in said.err
+        assert len(said.err) < 400
+    assert "\x1b" not in augury("info", "401").out
+
+
+def test_an_empty_metric_is_named(augury: Augury, server: FakeServer) -> None:
+    for words in (("best", "59", "--metric", ""), ("grid", "--param", "x=1", "--metric", " ", "t :x:")):
+        said = augury("hyper", *words)
+        assert (said.code, said.err) == (2, "Error: --metric is empty: name one, or leave the option out\n")
 
 
 def test_an_unknown_search_is_an_error_without_a_traceback(augury: Augury) -> None:
@@ -206,8 +244,9 @@ def landing(server: FakeServer) -> FakeServer:
 def test_watching_without_a_terminal_tells_each_change(augury: Augury, server: FakeServer) -> None:
     landing(server)
     said = augury("hyper", "watch", "59")
-    assert said.code == 0
-    lines = [line.split("  [")[0] for line in said.out.splitlines()]
+    assert said.code == 3
+    told = said.out.splitlines()
+    lines = [line.split("  [")[0] for line in told[:6]]
     assert lines == [
         "run 401 running",
         "run 402 complete after 5.5s, 0.7 (best so far)",
@@ -216,7 +255,12 @@ def test_watching_without_a_terminal_tells_each_change(augury: Augury, server: F
         "run 403 complete after 5.5s, 0.9 (best so far)",
         "run 404 failed (2) after 5.5s",
     ]
-    assert said.out.splitlines()[-1].endswith("[4/4: 3 complete, 1 failed]")
+    assert told[5].endswith("[4/4: 3 complete, 1 failed]")
+    assert told[6:] == [
+        "Search #59 is finished: 3 complete, 1 failed",
+        "Best: 0.9 by run 403    augury hyper best 59",
+        "First failure: augury logs 404",
+    ]
 
 
 def test_watching_as_json_prints_one_run_a_line(augury: Augury, server: FakeServer) -> None:
@@ -229,7 +273,7 @@ def test_watching_as_json_prints_one_run_a_line(augury: Augury, server: FakeServ
 def test_watching_at_submit(augury: Augury, server: FakeServer) -> None:
     landing(server)
     said = augury("hyper", "grid", "-w", "--param", "rate=1,2", "t :rate:")
-    assert said.code == 0
+    assert said.code == 3
     assert "run 403 complete" in said.out
 
 
@@ -247,7 +291,8 @@ def test_a_paused_search_ends_the_watching(augury: Augury, server: FakeServer) -
     server.search |= {"state": "paused", "pause_reason": "no run has val_acc", "counts": {"queued": 1}}
     said = augury("hyper", "watch", "59")
     assert said.code == 1
-    assert "no run has val_acc" in said.err
+    assert "Search #59 is paused" in said.out
+    assert "no run has val_acc" in said.out
 
 
 def test_interrupting_detaches_and_says_how_to_come_back(augury: Augury, server: FakeServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from typer.main import get_command
 
 from augury import __version__
 from augury.cli.app import app
+from augury.spec import MAX_RUNS
 
 Augury = Callable[..., Any]
 HEAVY = {"httpx", "rich", "numpy", "scipy", "sqlalchemy", "celery", "redis", "fastapi", "pydantic", "click"}
@@ -143,10 +145,34 @@ def test_a_closed_stdout_is_no_error() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("what", ["help", "listing"])
+def test_a_full_disk_is_one_line(what: str) -> None:
+    program = (
+        fake_listing("x")
+        if what == "listing"
+        else "import sys; sys.argv = ['augury', '--help']; from augury.cli.main import main; main()"
+    )
+    env = {**os.environ, "CODE": program}
+    shell = f'{sys.executable} -c "$CODE" > /dev/full'
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, env=env, check=False)
+    assert (done.returncode, done.stderr) == (1, "Error: cannot write the output: No space left on device\n")
+
+
+@pytest.mark.parametrize("columns", ["-3", "0", "1", "10", "x"])
+def test_a_tiny_terminal_is_no_error(columns: str) -> None:
+    done = python("-m", "augury.cli.main", "hyper", "grid", "--help", COLUMNS=columns)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = python("-c", fake_listing("x"), COLUMNS=columns)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shell_completion_can_be_shown(shell: str) -> None:
-    done = python("-m", "augury.cli.main", "--show-completion", shell)
-    assert "augury" in done.stdout or done.returncode == 0
+    # Without the detection, which finds none where the tests are not run from a shell, it is named.
+    named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    done = python("-m", "augury.cli.main", "--show-completion", shell, **named)
+    assert done.returncode == 0
+    assert "augury" in done.stdout
 
 
 def test_completion_offers_commands_and_options() -> None:
@@ -154,3 +180,42 @@ def test_completion_offers_commands_and_options() -> None:
     assert python("-m", "augury.cli.main", **words).stdout.split() == ["grid"]
     words |= {"COMP_WORDS": "augury hyper grid --par", "COMP_CWORD": "3"}
     assert python("-m", "augury.cli.main", **words).stdout.split() == ["--param", "--parallel-runs"]
+
+
+REQUIRED = {
+    ("hyper", "grid"): {"COMMAND", "--param"},
+    ("hyper", "random"): {"COMMAND", "--param", "--num-runs"},
+    ("hyper", "bayesian"): {
+        "COMMAND", "--param", "--num-runs", "--parallel-runs", "--metric", "--metric-agg",
+    },
+    ("run",): {"COMMAND"},
+}  # fmt: skip
+
+
+def marked(help_text: str, word: str) -> set[str]:
+    """Return the arguments and options whose entry in a help text has `word` among its notes."""
+    entries = re.split(r"\n  (?=\S)", help_text)
+    found = [entry for entry in entries if re.search(rf"\[[^\]]*\b{word}\b[^\]]*\]", entry)]
+    return {re.search(r"--[a-z-]+|^[A-Z]+", entry)[0] for entry in found}  # type: ignore[index]
+
+
+@pytest.mark.parametrize("command", list(REQUIRED), ids=" ".join)
+def test_help_marks_what_is_required(augury: Augury, command: tuple[str, ...]) -> None:
+    assert marked(augury(*command, "--help").out, "required") == REQUIRED[command]
+
+
+def test_help_tells_real_defaults(augury: Augury) -> None:
+    words = " ".join(augury("hyper", "random", "--help").out.split())
+    assert "Refuse a search of more runs. [default: 10000; at least 1]" in words
+    assert f"default: {MAX_RUNS}" in words
+    assert "Reduce its points to one number. [default: last]" in words
+    assert "Which end of it is best. [default: maximize]" in words
+    assert "None" not in words
+    assert "best. [default: the search's]" in " ".join(augury("hyper", "best", "--help").out.split())
+
+
+def test_what_is_required_and_missing_is_named(augury: Augury) -> None:
+    said = augury("hyper", "bayesian", "--num-runs", "3", "--", "train", ":rate:")
+    assert said.code == 2
+    for option in REQUIRED["hyper", "bayesian"] - {"COMMAND", "--num-runs"}:
+        assert option in said.err

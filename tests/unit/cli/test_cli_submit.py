@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -239,3 +240,17 @@ def test_the_shell_and_its_folder_are_sent_to_the_local_instance(
     monkeypatch.setenv("MY_VARIABLE", "mine")
     augury("run", "-b", "true")
     assert server.submitted["environment"]["MY_VARIABLE"] == "mine"
+
+
+def test_a_folder_that_was_deleted_is_named(
+    augury: Augury, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    said = augury("run", "--", "true")
+    assert said.code == 2
+    assert said.err == "Error: the current directory no longer exists: change to one that does\n"
+    assert augury("hyper", "list").code == 0
+    assert augury("hyper", "download-metrics", "59").code == 2
+    assert augury("hyper", "grid", "--from-file", "x.json").code == 2

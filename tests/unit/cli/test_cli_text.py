@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from client_fake import FakeServer, complete, run_document
+from client_fake import START, FakeServer, complete, point, run_document
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -152,3 +152,35 @@ def test_the_live_picture_fits_the_terminal_and_shows_the_best_run() -> None:
 
 def test_the_live_picture_of_a_search_without_results() -> None:
     assert "no objective yet" in picture(FakeServer().with_runs(run_document(1)), 24)
+
+
+def test_the_live_picture_shows_the_newest_value_of_a_running_run_and_how_long_it_goes_on() -> None:
+    server = FakeServer().with_runs(complete(1, 0.5), run_document(2, state="running", started_at=START))
+    server.points = [point(1, 3, 0.5), point(2, 0, 0.25), point(2, 1, 0.75), point(2, 2, 9, name="other")]
+    lines = picture(server, 24).splitlines()
+    heads = next(line.split() for line in lines if line.startswith("Run ID"))
+    cells = next(line.split() for line in lines if line.startswith("2 "))
+    assert heads[-2:] == ["Latest", "Objective"]
+    assert cells[1] == "running"
+    assert cells[2] != "-"
+    assert cells[-2:] == ["0.75", "-"]
+    server.search["metric"] = None
+    assert "Latest" not in picture(server, 24)
+
+
+def test_a_value_that_is_no_number_is_shown_live() -> None:
+    server = FakeServer().with_runs(run_document(2, state="running", started_at=START))
+    server.points = [point(2, 0, "NaN")]
+    assert " nan " in picture(server, 24)
+
+
+def test_what_was_asked_to_end_and_goes_on_is_shown_as_ending() -> None:
+    assert text.state({"state": "running", "want": "stop"}) == "stopping"
+    assert text.state({"state": "paused", "want": "kill"}) == "killing"
+    assert text.state({"state": "stopped", "want": "stop"}) == "stopped"
+    server = FakeServer().with_runs(run_document(2, state="running", started_at=START))
+    board = Board(server.client(), 59, OneJudgedSearch(search=59))
+    board.refresh()
+    server.runs[2]["want"] = server.search["want"] = "stop"
+    assert board.refresh() == []
+    assert text.state(board.runs[2]) == "stopping"

@@ -178,7 +178,12 @@ class FakeServer:
         found = [run for number, run in sorted(self.runs.items()) if number > int(query.get("after", 0))]
         size = min(int(query["limit"]), self.page)
         last = found[size - 1]["id"] if len(found) > size else None
-        return httpx.Response(200, json={"runs": found[:size], "next": last})
+        page: Document = {"runs": found[:size], "next": last}
+        if "latest" in query:
+            mine = [p for p in self.points if p["name"] == query["latest"]]
+            running = [run["id"] for run in found[:size] if run["state"] == "running"]
+            page["latest"] = {str(p["run_id"]): p for p in mine if p["run_id"] in running}
+        return httpx.Response(200, json=page)
 
     def _points_page(self, query: Document, run: int | None) -> httpx.Response:
         found = [p for p in self.points if run in (None, p["run_id"])]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from augury.errors import UnavailableError
+from augury.local import connect, doctor, down
 from augury.local import home as homes
 from augury.local.home import Home, file_system, is_network, locate, own_version, private_folder
 
@@ -228,3 +229,42 @@ def test_a_socket_folder_taken_by_another_user_is_not_used(
 
 def test_the_version_is_that_of_the_distribution() -> None:
     assert own_version() == importlib.metadata.version("augury")
+
+
+def everything_below(folder: Path) -> set[tuple[str, int]]:
+    return {(str(path), path.lstat().st_mode) for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_doctor_and_status_make_and_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: Path, deep: bool
+) -> None:
+    (tmp_path / "user").mkdir()
+    home = tmp_path / "user" / ("x" * 120 if deep else "h")
+    monkeypatch.setenv("AUGURY_HOME", str(home))
+    before = everything_below(tmp_path)
+    checks = {check.name: check for check in doctor()}
+    assert deep or all(check.ok for check in checks.values()), checks
+    assert "does not exist yet" in checks["home folder"].text
+    with pytest.raises(UnavailableError, match="augury up"):
+        connect(start=False)
+    assert not down()
+    assert everything_below(tmp_path) == before
+
+
+def test_doctor_does_not_close_a_folder_that_others_can_enter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    home.chmod(0o755)
+    monkeypatch.setenv("AUGURY_HOME", str(home))
+    doctor()
+    assert mode_of(home) == 0o755
+
+
+def test_doctor_names_a_place_where_no_home_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUGURY_HOME", "/proc/self/home")
+    (home,) = [check for check in doctor() if check.name == "home folder"]
+    assert not home.ok
+    assert "/proc/self/home" in home.text

@@ -95,7 +95,7 @@ class TableRenderer:
             [
                 str(search["id"]),
                 search["kind"],
-                search["state"],
+                text.state(search),
                 f"{search.get('created_runs') or 0:,}",
                 text.cell((search.get("best") or {}).get("objective")),
                 text.moment(search["created_at"]),
@@ -126,7 +126,7 @@ class TableRenderer:
                 text.state(run),
                 text.took(run),
                 *self._values(names, run),
-                text.objective(run),
+                text.cell(run["objective"]),
             ]
             for run in shown
         ]
@@ -233,6 +233,7 @@ class TableRenderer:
                     ),
                     ("Searches", f"{status['open_searches']:,} open"),
                     ("Runs", f"{status['running']:,} running, {status['queued']:,} queued"),
+                    ("Slots", _slots(status)),
                 ]
             )
         )
@@ -270,7 +271,7 @@ class TableRenderer:
         return [text.cell(run["params"].get(name)) for name in names]
 
     def _search_facts(self, search: Document, judge: Judge) -> list[tuple[str, str]]:
-        state = search["state"]
+        state = text.state(search)
         if search.get("pause_reason"):
             state += f" ({text.plain(search['pause_reason'])})"
         best = search.get("best")
@@ -304,17 +305,22 @@ class TableRenderer:
                 write([f"{what}: {ids(numbers)}"])
 
 
+def _slots(status: Document) -> str:
+    """Return how many slots a local instance has, and what set them; empty for a cluster."""
+    if not status.get("slots_from"):
+        return ""
+    count = sum(worker["slots"] for worker in status.get("workers") or ())
+    return f"{count} ({text.plain(status['slots_from'])})"
+
+
 def _full(value: Any) -> str:
     """Return a value in full precision."""
     return repr(value) if isinstance(value, float) else text.cell(value)
 
 
 def _run_facts(run: Document) -> list[tuple[str, str]]:
-    state = text.state(run)
-    if run["cause"] and run["cause"] != "exit":
-        state += f", {text.plain(run['cause'])}"
     return [
-        ("Status", state),
+        ("Status", text.state(run)),
         ("Why", text.plain(run.get("detail") or "")),
         ("Search", text.cell(run["search_id"]) if run["search_id"] is not None else ""),
         ("Command", text.plain(run["command"])),
@@ -327,7 +333,7 @@ def _run_facts(run: Document) -> list[tuple[str, str]]:
         ("Ended", text.moment(run["ended_at"])),
         ("Duration", text.took(run)),
         ("Objective", "" if run["objective"] is None else _full(run["objective"])),
-        ("Metrics", ", ".join(map(text.plain, run.get("metric_names") or ()))),
+        ("Metrics", text.names(run.get("metric_names") or (), 100)),
         ("Labels", ", ".join(map(text.plain, run.get("labels") or ()))),
         ("Description", text.plain(run.get("description") or "")),
     ]

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-#: Causes that explain a missing objective.
-NO_OBJECTIVE = ("no_metric", "diverged")
+from augury.run import OPEN_SEARCH_STATES, OPEN_STATES
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -70,15 +69,18 @@ def took(document: Any) -> str:
 
 
 def state(run: Any) -> str:
-    """Return a run's state as people read it, with the exit code of one that failed by it."""
-    code = run.get("exit_code")
-    return f"{run['state']} ({code})" if code else str(run["state"])
+    """Return the state of a run or search as people read it.
 
-
-def objective(run: Any) -> str:
-    """Return a run's objective, or why it has none although it ran to its end."""
-    value, cause = run["objective"], run.get("cause")
-    return cause.replace("_", " ") if value is None and cause in NO_OBJECTIVE else cell(value)
+    Beside that of a run stand the exit code it failed by and, as in `complete (no metric)`, a telling cause.
+    One that was asked to end and still goes on is `stopping` or `killing`.
+    """
+    if run.get("want") and run["state"] in (*OPEN_STATES, *OPEN_SEARCH_STATES):
+        return {"stop": "stopping", "kill": "killing"}[run["want"]]
+    told = [str(run["exit_code"])] if run.get("exit_code") else []
+    cause = run.get("cause")
+    if cause and cause not in ("exit", run["state"]):
+        told.append(cause.replace("_", " "))
+    return f"{run['state']} ({', '.join(told)})" if told else str(run["state"])
 
 
 def width(text: str) -> int:
@@ -98,6 +100,13 @@ def clipped(text: str, room: int) -> str:
     while width(kept) > max(room - 1, 0):
         kept = kept[:-1]
     return kept + "…"
+
+
+def names(found: Sequence[str], most: int = 10) -> str:
+    """Return names that users chose in one line, long ones cut and the middle of many left out."""
+    shown = [clipped(plain(name), 60) for name in found[:most]]
+    more = f" and {len(found) - most:,} more" if len(found) > most else ""
+    return ", ".join(shown) + more
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], room: int | None = None) -> list[str]:
@@ -134,14 +143,20 @@ _SEQUENCE = re.compile(
 )
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]*\x1b?|[ -/]*)?\Z")
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_BUT_MOVES = re.compile("(?!\x08|\x1b\\[[0-2]?K)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_ERASE = re.compile(r"\x1b\[[0-2]?K")
 _LONGEST_SEQUENCE = 4096
 
 
 class ControlFilter:
-    """Takes terminal control sequences and characters out of a stream of text; keeps `\\n`, `\\t`, `\\r`."""
+    """Takes terminal control sequences and characters out of a stream of text; keeps `\\n`, `\\t`, `\\r`.
 
-    def __init__(self) -> None:
+    With `keep_moves` it also keeps what moves within a line: backspace, and the sequences that erase it.
+    """
+
+    def __init__(self, keep_moves: bool = False) -> None:
         self._held = ""
+        self._keep_moves = keep_moves
 
     def feed(self, text: str) -> str:
         """Return the next piece without its control sequences; an unfinished one is held back."""
@@ -151,4 +166,6 @@ class ControlFilter:
         if unfinished and len(unfinished[0]) < _LONGEST_SEQUENCE:
             self._held = unfinished[0]
             text = text[: unfinished.start()]
-        return _CONTROLS.sub("", _SEQUENCE.sub("", text))
+        if not self._keep_moves:
+            return _CONTROLS.sub("", _SEQUENCE.sub("", text))
+        return _BUT_MOVES.sub("", _SEQUENCE.sub(lambda m: m[0] if _ERASE.fullmatch(m[0]) else "", text))

@@ -61,8 +61,17 @@ def status(request: Request, service: TheService) -> dict[str, Any]:
             }
             for presence in service.roster.workers()
         ],
+        "slots_from": _slots_from(service),
         "schema": SCHEMA,
     }
+
+
+def _slots_from(service: Service) -> str | None:
+    """Return what the slots of the local worker were set by; None on a cluster, where each has its own."""
+    if not service.settings.local:
+        return None
+    kept = service.settings.home / "slots"
+    return f"AUGURY_SLOTS, kept in {kept}" if os.environ.get("AUGURY_SLOTS") else "half of the cores"
 
 
 class Shutdown(BaseModel):
@@ -73,18 +82,18 @@ class Shutdown(BaseModel):
 
 @router.post("/shutdown")
 def shutdown(body: Shutdown, request: Request, service: TheService) -> dict[str, Any]:
-    """End the local instance."""
+    """End the local instance; `running` tells how many runs it ends with."""
     if not service.settings.local:
         raise RefusedError("only a local instance is ended this way: stop the server where it runs")
-    opened = service.open_searches()
+    opened = service.going_on()
     if opened and not body.force:
-        ids = ", ".join(str(search.id) for search in opened if search.id > 0) or "a single run"
+        ids = ", ".join(str(search_id) for search_id in opened if search_id > 0) or "a single run"
         raise RefusedError(
-            f"still open: {ids}. End it with `augury hyper stop ID` or `augury stop RUN`, "
-            "or use `augury down --force`: it goes on at the next start"
+            f"still open: {ids}. End it with `augury hyper stop ID` or `augury stop RUN`, or use "
+            "`augury down --force`: runs under way are ended and start from their beginning at the next start"
         )
     request.app.state.end()
-    return {}
+    return {"running": sum(opened.values())}
 
 
 @router.get("/events")

@@ -9,12 +9,14 @@ from pydantic import BaseModel
 
 from augury.errors import UsageError
 from augury.objective import best_index
+from augury.run import HELD_STATES
 from augury.server import views
 from augury.server.api.common import Id, Limit, Owner, TheService
 from augury.spec import AGGREGATIONS, GOALS, Aggregation, Goal, SearchSpec
 from augury.store import points, runs, searches
 from augury.store.database import Connection
 from augury.store.records import RunRecord, SearchRecord
+from augury_workers.protocol import encode_value
 
 router = APIRouter(tags=["searches"])
 _SHOWN_AT_SUBMIT = 1000
@@ -90,13 +92,25 @@ def _document(service: TheService, search: SearchRecord) -> dict[str, Any]:
 
 
 @router.get("/searches/{search_id}/runs")
-def list_runs(search_id: int, service: TheService, after: Id = 0, limit: Limit = 1000) -> dict[str, Any]:
-    """Return the runs of a search by pages, in order of their ids."""
+def list_runs(
+    search_id: int, service: TheService, after: Id = 0, limit: Limit = 1000, latest: str | None = None
+) -> dict[str, Any]:
+    """Return the runs of a search by pages, in order of their ids.
+
+    `latest` names a metric: its newest point of each run under way stands beside the runs, by run id.
+    """
     search = service.search(search_id)
     with service.store.read() as connection:
         found = runs.of_search(connection, search_id, after=after, limit=limit)
+        held = [run.id for run in found if latest is not None and run.state in HELD_STATES]
+        newest = points.latest(connection, held, latest) if latest is not None and held else {}
     documents = [views.run_json(run, search) for run in found]
-    return {"runs": documents, "next": found[-1].id if len(found) == limit else None}
+    page: dict[str, Any] = {"runs": documents, "next": found[-1].id if len(found) == limit else None}
+    if latest is not None:
+        page["latest"] = {
+            str(run): {"index": index, "value": encode_value(value)} for run, (index, value) in newest.items()
+        }
+    return page
 
 
 @router.get("/searches/{search_id}/best")
