@@ -1,16 +1,32 @@
-"""The worker's hello: every 10 s it tells the server which slots it has."""
+"""The worker's hello: every 10 s it tells the server which slots it has; and what the server says of it."""
 
 from __future__ import annotations
 
-import sys
 import time
+from typing import NamedTuple, cast
 
 import redis
 
 from augury_workers import protocol
+from augury_workers.link import parse_url
+from augury_workers.secret import SecretFile, SettingError
 from augury_workers.settings import Settings
 
+START_SECONDS = 10.0
+"""How long a worker that starts waits for the broker."""
+
 _TIMEOUT = 3.0
+
+
+class BrokerAwayError(Exception):
+    """The broker does not answer; the text is a sentence that names the setting."""
+
+
+class Said(NamedTuple):
+    """What the server says of this worker: that it is drained, why its hello is refused ("": it is not)."""
+
+    drained: bool
+    refused: str
 
 
 class Hello:
@@ -19,7 +35,8 @@ class Hello:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._keys = protocol.Keys(settings.instance)
-        self._trouble = ""
+        self._secret = SecretFile(settings.secret_file)
+        self._mac = ""
         self._redis = redis.Redis.from_url(
             settings.redis_url,
             socket_timeout=_TIMEOUT,
@@ -29,34 +46,65 @@ class Hello:
 
     def say(self, slots: int | None = None) -> bool:
         """Tell the server of the slots (0: this worker takes no more runs); False when Redis fails."""
-        settings = self._settings
-        count = settings.slots if slots is None else slots
-        fields = protocol.hello_fields(
-            settings.name, settings.host, [settings.queue], [settings.machine_type], count
-        )
         try:
-            self._redis.xadd(self._keys.reports, fields)  # type: ignore[arg-type]
-        except (redis.RedisError, OSError) as error:
-            self._trouble = str(error)
+            self._say(self._settings.slots if slots is None else slots)
+        except (redis.RedisError, OSError):
             return False
         return True
 
+    def look(self) -> Said | None:
+        """Return what the server says of this worker; None when Redis fails."""
+        try:
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.sismember(self._keys.drained, self._settings.name)
+                pipe.hget(self._keys.refused, self._settings.name)
+                drained, refused = pipe.execute()
+        except (redis.RedisError, OSError):
+            return None
+        reason, _, mac = cast("bytes", refused or b"").decode().partition(" ")
+        return Said(bool(drained), reason if mac == self._mac else "")
+
     def first(self) -> None:
-        """Say hello before anything is consumed, however long Redis takes to come up."""
-        pause = 0.1
-        told = False
-        while not self.say():
-            if not told and pause > 1.0:
-                told = True
-                print(
-                    f"augury worker {self._settings.name}: no answer from the broker of AUGURY_REDIS_URL, "
-                    f"trying on: {self._trouble}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+        """Say hello before anything is consumed.
+
+        Raises:
+            SettingError: the broker refuses the login that the URL has, or has not.
+            BrokerAwayError: no answer within 10 s; one that still loads its data is waited for.
+        """
+        end, pause = time.monotonic() + START_SECONDS, 0.1
+        while True:
+            try:
+                self._say(self._settings.slots)
+                return
+            except redis.AuthenticationError as error:
+                raise SettingError(f"AUGURY_REDIS_URL: the broker refuses the login: {error}") from error
+            except redis.BusyLoadingError:
+                end = time.monotonic() + START_SECONDS
+            except (redis.RedisError, OSError) as error:
+                if time.monotonic() + pause > end:
+                    text = (
+                        f"no answer from the broker at {self._place()} within {START_SECONDS:.0f} s: {error}"
+                    )
+                    raise BrokerAwayError(f"AUGURY_REDIS_URL: {text}") from error
             time.sleep(pause)
-            pause = min(pause * 2, 5.0)
+            pause = min(pause * 2, 2.0)
 
     def close(self) -> None:
         """Close the connection."""
         self._redis.close()
+
+    def _say(self, slots: int) -> None:
+        settings = self._settings
+        fields = protocol.sign_fields(
+            protocol.hello_fields(
+                settings.name, settings.host, [settings.queue], [settings.machine_type], slots
+            ),
+            self._secret.signer(),
+        )
+        self._redis.xadd(self._keys.reports, fields)  # type: ignore[arg-type]
+        self._mac = str(fields["mac"])
+
+    def _place(self) -> str:
+        """Return where the broker is, without its password."""
+        address = parse_url(self._settings.redis_url)
+        return address.path or f"{address.host}:{address.port}"

@@ -21,6 +21,8 @@ class Settings:
     instance: str
     host: str = "127.0.0.1"
     port: int = 0
+    older_secrets: tuple[Secret, ...] = ()
+    """Keys that sign nothing any more; workers that have one of them are still let in."""
 
     @property
     def local(self) -> bool:
@@ -42,12 +44,12 @@ def read(home: Path, *, local: bool) -> Settings:
     redis_url = _required("AUGURY_REDIS_URL")
     secret_file = Path(_required("AUGURY_SECRET_FILE"))
     try:
-        secret = parse_secrets(secret_file.read_text())[0]
+        secret, *older = parse_secrets(secret_file.read_text())
     except (OSError, ValueError) as error:
         raise UsageError(f"AUGURY_SECRET_FILE={secret_file}: {error}") from error
     database_url = os.environ.get("AUGURY_DATABASE_URL") or f"sqlite:///{home / 'store.db'}"
     instance = LOCAL_INSTANCE if local else os.environ.get("AUGURY_INSTANCE", DEFAULT_INSTANCE)
-    return Settings(redis_url, secret, database_url, home, instance)
+    return Settings(redis_url, secret, database_url, home, instance, older_secrets=tuple(older))
 
 
 def _required(name: str) -> str:

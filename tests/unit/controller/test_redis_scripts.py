@@ -57,7 +57,7 @@ def client(url: str) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def broker(url: str, client: redis.Redis) -> Iterator[Broker]:
-    server = Broker(url, KEYS, Secret("k1", b"0" * 32), epoch=3)
+    server = Broker(url, KEYS, [Secret("k1", b"0" * 32)], epoch=3)
     server.lead()
     yield server
     server.close()
@@ -71,7 +71,7 @@ def write(broker: Broker, token: int, nonce: str) -> None:
 
 def grant(broker: Broker, token: int, nonce: str) -> None:
     answers = broker.answers()
-    answers.grant(AttemptState(RUN, token, nonce, "", 0, "3.1"), {"run": RUN})
+    answers.grant(AttemptState(RUN, token, nonce, "", 0, "3.1"), {"run": RUN}, "k1")
     answers.send()
 
 
