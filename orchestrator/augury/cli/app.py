@@ -10,7 +10,7 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 import augury as augury_package
-from augury.cli import hyper, instance, runs
+from augury.cli import hyper, instance, runs, workers
 from augury.cli.helping import WIDTH, AuguryGroup
 from augury.cli.notices import fail
 from augury.errors import AuguryError
@@ -39,6 +39,7 @@ def augury(
 app.add_typer(hyper.app, rich_help_panel="Searches")
 runs.register(app)
 instance.register(app)
+app.add_typer(workers.app, rich_help_panel=instance.CLUSTER)
 
 
 def execute(arguments: Sequence[str]) -> int:

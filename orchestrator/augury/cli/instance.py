@@ -50,6 +50,10 @@ class WorkerOptions:
         Option("--slots", help="Runs at a time; half the cores unless given.", min=1),
     ] = None
     name: Annotated[str | None, Option("--name", help="Its name; this host's unless given.")] = None
+    idle_timeout: Annotated[
+        float | None,
+        Option("--idle-timeout", metavar="MIN", help="End after so many minutes without a run."),
+    ] = None
 
 
 @dataclass(kw_only=True)
@@ -129,6 +133,7 @@ def doctor(options: Output) -> None:
     WorkerOptions,
     """
     augury worker -t K80 --slots 4
+    augury worker -t K80 --idle-timeout 15
     """,
 )
 def worker(options: WorkerOptions) -> None:
@@ -141,6 +146,8 @@ def worker(options: WorkerOptions) -> None:
         words += ["--slots", str(options.slots)]
     if options.name is not None:
         words += ["--name", options.name]
+    if options.idle_timeout is not None:
+        words += ["--idle-timeout", f"{options.idle_timeout:g}"]
     os.execv(words[0], words)
 
 

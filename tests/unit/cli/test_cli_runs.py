@@ -221,6 +221,8 @@ def test_a_worker_takes_the_place_of_the_command(augury: Augury, monkeypatch: py
     assert started[0][1:] == [
         *(sys.executable, "-m", "augury_workers", "--machine-type", "K80", "--slots", "4", "--name", "big")
     ]
+    assert augury("worker", "-t", "K80", "--idle-timeout", "15").code == 0
+    assert started[1][-2:] == ["--idle-timeout", "15"]
     assert augury("worker").code == 2
 
 
