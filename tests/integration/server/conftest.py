@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +33,27 @@ class Cluster:
     secret: Secret
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     services: list[Service] = field(default_factory=list)
+    older_secrets: list[Secret] = field(default_factory=list)
 
     @property
     def redis_url(self) -> str:
         return f"unix://{self.folder}/valkey.sock?db=0"
 
     def serve(self) -> Service:
-        service = Service(Settings(self.redis_url, self.secret, self.database_url, self.folder, "main"))
+        settings = Settings(self.redis_url, self.secret, self.database_url, self.folder, "main")
+        service = Service(replace(settings, older_secrets=tuple(self.older_secrets)))
         service.start()
         self.services.append(service)
         return service
 
-    def worker(self, machine_type: str, slots: int) -> subprocess.Popen[bytes]:
+    def use_key(self, text: str) -> None:
+        """Give the servers that start from now on this secret file."""
+        (self.folder / "secret").write_text(text)
+        self.secret, *self.older_secrets = parse_secrets(text)
+
+    def worker(
+        self, machine_type: str, slots: int, name: str = "", secret: str = "secret"
+    ) -> subprocess.Popen[bytes]:
         words = [
             sys.executable,
             "-m",
@@ -55,9 +64,9 @@ class Cluster:
             str(slots),
         ]
         process = subprocess.Popen(
-            [*words, "--name", machine_type.lower(), "--state-dir", str(self.folder / "worker")],
+            [*words, "--name", name or machine_type.lower(), "--state-dir", str(self.folder / "worker")],
             env=os.environ
-            | {"AUGURY_REDIS_URL": self.redis_url, "AUGURY_SECRET_FILE": str(self.folder / "secret")},
+            | {"AUGURY_REDIS_URL": self.redis_url, "AUGURY_SECRET_FILE": str(self.folder / secret)},
             stderr=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
