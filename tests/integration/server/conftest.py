@@ -20,6 +20,7 @@ from augury.server.service import Service
 from augury.server.settings import Settings
 from augury.spec import Command, SearchSpec, ValueSpec
 from augury.store import runs, searches
+from augury_workers import protocol
 from augury_workers.protocol import Secret, parse_secrets
 from tests.support.postgres import Postgres
 
@@ -52,22 +53,22 @@ class Cluster:
         self.secret, *self.older_secrets = parse_secrets(text)
 
     def worker(
-        self, machine_type: str, slots: int, name: str = "", secret: str = "secret"
+        self,
+        machine_type: str,
+        slots: int,
+        name: str = "",
+        secret: str = "secret",
+        version: int = protocol.VERSION,
+        log: Path = Path(os.devnull),
     ) -> subprocess.Popen[bytes]:
-        words = [
-            sys.executable,
-            "-m",
-            "augury_workers",
-            "--machine-type",
-            machine_type,
-            "--slots",
-            str(slots),
-        ]
+        code = f"from augury_workers import main, protocol; protocol.VERSION = {version}; exit(main.main())"
+        start = ["-m", "augury_workers"] if version == protocol.VERSION else ["-c", code]
+        words = [sys.executable, *start, "--machine-type", machine_type, "--slots", str(slots)]
         process = subprocess.Popen(
             [*words, "--name", name or machine_type.lower(), "--state-dir", str(self.folder / "worker")],
             env=os.environ
             | {"AUGURY_REDIS_URL": self.redis_url, "AUGURY_SECRET_FILE": str(self.folder / secret)},
-            stderr=subprocess.DEVNULL,
+            stderr=log.open("wb"),
             stdout=subprocess.DEVNULL,
         )
         self.processes.append(process)

@@ -12,6 +12,7 @@ import pytest
 from augury.errors import RefusedError
 from augury.server.service import Service
 from augury.store import runs
+from augury_workers import protocol
 from tests.integration.server.conftest import Cluster, grid, search_state, states, wait_until
 
 pytestmark = pytest.mark.integration
@@ -144,3 +145,17 @@ def test_a_worker_with_an_older_key_of_the_server_works(cluster: Cluster) -> Non
     search_id = submit(service, 2)
     wait_until(lambda: search_state(service, search_id) == "finished")
     assert states(service, search_id) == ["complete"] * 2
+
+
+def test_a_worker_of_another_version_ends_with_one_sentence(cluster: Cluster) -> None:
+    service = cluster.serve()
+    log = cluster.folder / "log"
+    process = cluster.worker("K80", 1, version=protocol.VERSION + 1, log=log)
+    wait_until(lambda: [one for one in service.workers.listing() if one["state"] == "refused"])
+    assert "another version of the wire" in worker(service, "k80")["reason"]
+    assert service.roster.slots("k80") == 0
+    assert process.wait(20) == 1
+    [said] = [line for line in log.read_text().splitlines() if "takes no more runs" in line]
+    assert "install the server's version of augury" in said
+    with pytest.raises(RefusedError, match="no worker was ever seen"):
+        service.submit(grid(1, machine_type="K80"), "ada", dry_run=False)
