@@ -16,6 +16,8 @@ START_SECONDS = 10.0
 """How long a worker that starts waits for the broker."""
 
 _TIMEOUT = 3.0
+_PAUSE = 10.0
+"""How long nobody looks after a call that failed: each blocks the worker's main process until its timeout."""
 
 
 class BrokerAwayError(Exception):
@@ -37,6 +39,7 @@ class Hello:
         self._keys = protocol.Keys(settings.instance)
         self._secret = SecretFile(settings.secret_file)
         self._mac = ""
+        self._failed = -_PAUSE
         self._redis = redis.Redis.from_url(
             settings.redis_url,
             socket_timeout=_TIMEOUT,
@@ -48,18 +51,22 @@ class Hello:
         """Tell the server of the slots (0: this worker takes no more runs); False when Redis fails."""
         try:
             self._say(self._settings.slots if slots is None else slots)
+            self._failed = -_PAUSE
         except (redis.RedisError, OSError):
             return False
         return True
 
     def look(self) -> Said | None:
         """Return what the server says of this worker; None when Redis fails."""
+        if time.monotonic() - self._failed < _PAUSE:
+            return None
         try:
             with self._redis.pipeline(transaction=False) as pipe:
                 pipe.sismember(self._keys.drained, self._settings.name)
                 pipe.hget(self._keys.refused, self._settings.name)
                 drained, refused = pipe.execute()
         except (redis.RedisError, OSError):
+            self._failed = time.monotonic()
             return None
         reason, _, mac = cast("bytes", refused or b"").decode().partition(" ")
         return Said(bool(drained), reason if mac == self._mac else "")

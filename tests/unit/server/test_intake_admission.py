@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.contract.store.databases import NOW, get_run, new_search
 
 from augury.ingest.admission import Refusal
 from augury.ingest.intake import Intake, Outcome
 from augury.ingest.messages import Claim, Mark
 from augury.logs import LogFiles
 from augury.store.database import Store
-from tests.contract.store.databases import NOW, get_run, new_search
 
 CLAIM = Claim(1, 1, "aa", "k80@h", 0, 1, Mark("k2", "", ""))
 
