@@ -56,7 +56,7 @@ class Help:
         if "COMMAND [ARGS]" not in self.usage:
             return
         for heading, lines in self.sections.items():
-            if heading != "Options":
+            if heading not in ("Options", "Examples"):
                 for found in re.finditer(r"^  (\S+)", lines, re.MULTILINE):
                     yield heading, found[1]
 
@@ -93,7 +93,7 @@ def commands() -> Iterator[tuple[str, Help]]:
     for heading, name in help_of(()).below():
         found = help_of((name,))
         inner = sorted(found.below(), key=lambda one: one[0] != "Start a search")
-        if not inner:
+        if not inner or "Examples" in found.sections:
             yield heading, found
         for _, second in inner:
             yield heading, help_of((name, second))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from augury.controller.loop import Controller
@@ -45,6 +46,7 @@ class Reaper:
         roster: Roster,
         *,
         lost_after: float | None,
+        tell_workers: Callable[[], None],
     ) -> None:
         self._store = store
         self._broker = broker
@@ -52,6 +54,7 @@ class Reaper:
         self._ingest = ingest
         self._roster = roster
         self._lost_after = lost_after
+        self._tell_workers = tell_workers
         self._heard: dict[int, _Heard] = {}
         self._behind: dict[int, _Heard] = {}
         """Attempts of which reports are missing, with the last one taken in, since when."""
@@ -94,6 +97,7 @@ class Reaper:
             self._redis_run_id = run_id
         else:
             renew_all = False
+        self._tell_workers()
         self._attempts(now, renew_all)
         self._find_lost_doorbells(now)
 

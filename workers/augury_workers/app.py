@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 import warnings
 from typing import Any
 
 from billiard import current_process
 from celery import Celery, bootsteps, signals
+from celery.worker import state as worker_state
 from celery.worker.control import Panel
 from celery.worker.request import Request
 from kombu import Connection, Exchange, Queue
 
 from augury_workers import protocol
+from augury_workers.duty import LOOK_SECONDS, Denials, Duty
 from augury_workers.handover import SlotKeeper, SlotSetting
-from augury_workers.hello import LOOK_SECONDS, Hello
+from augury_workers.hello import Hello
 from augury_workers.settings import Settings
 
 logger = logging.getLogger("augury_workers")
@@ -31,6 +34,9 @@ _FAILED = tuple(f"'state': '{state}'" for state in ("failed", "build_failed", "m
 
 _keeper: SlotKeeper | None = None
 """The slot of this pool child."""
+
+_denials = Denials()
+"""What pool children tell the worker's main process."""
 
 
 class _Connection(Connection):
@@ -94,7 +100,7 @@ def serve(settings: Settings, slots: SlotSetting, hello: Hello) -> int:
     """Run the Celery worker until it is told to end; returns its exit code."""
     _hush()
     app = make_app(settings)
-    _install_hello(app, hello)
+    _install_hello(app, hello, settings)
     _install_audience(app)
     for command in ("pool_grow", "pool_shrink", "pool_restart", "autoscale"):
         Panel.data.pop(command, None)  # the slots are what hello says, nobody changes them from outside
@@ -133,19 +139,53 @@ def _run(self: Any, run: int, token: int) -> dict[str, Any]:
     """Hand a doorbell to this pool child's slot; returns when the run has ended."""
     assert _keeper is not None, "the task runs in a pool child only"
     result = _keeper.execute(int(run), int(token))
-    if result.get("reason") == "version":
-        logger.error(
-            "the server speaks another version of the wire than %s: this worker takes no more runs; "
-            "install the server's version of augury here and start it again",
-            protocol.VERSION,
-        )
-        queue = self.request.delivery_info.get("routing_key")
-        self.app.control.cancel_consumer(queue, destination=[self.request.hostname])
+    if result.get("reason") in ("version", "key"):
+        _denials.tell(result["reason"])
     return result
 
 
-def _install_hello(app: Celery, hello: Hello) -> None:
-    """Say hello at every (re)connection, every 10 s and to a new server; at the end that no slot is left."""
+class _Hands:
+    """What the worker's duty does to Celery's consumer."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.consumer: Any = None
+
+    def busy(self) -> bool:
+        """Tell whether a doorbell is in hand or its run goes on."""
+        return bool(worker_state.reserved_requests or worker_state.active_requests)
+
+    def taken(self) -> int:
+        """Return how many doorbells were taken."""
+        return int(worker_state.all_total_count[0])
+
+    def consume(self) -> None:
+        """Take doorbells, also after the connection was lost and made anew."""
+        self.consumer.add_task_queue(self._settings.queue)
+
+    def cancel(self) -> None:
+        """Take none, also after that. One that is just being popped is put back by Kombu."""
+        if self.consumer.task_consumer is None:  # at the start: there is none yet to be told
+            self.consumer.app.amqp.queues.deselect(self._settings.queue)
+        else:
+            self.consumer.cancel_task_queue(self._settings.queue)
+
+    def end(self, code: int) -> None:
+        """End the worker as SIGTERM does, with this exit code."""
+        worker_state.should_stop = code  # type: ignore[assignment]  # Celery reads an exit code there
+
+    def say(self, text: str) -> None:
+        """Say so where the worker says its name."""
+        print(f"augury worker {self._settings.name}: {text}", file=sys.stderr, flush=True)
+
+
+def _install_hello(app: Celery, hello: Hello, settings: Settings) -> None:
+    """Say hello at every (re)connection, every 10 s and to a new server; at the end that no slot is left.
+
+    Each second look whether this worker shall take runs.
+    """
+    hands = _Hands(settings)
+    duty = Duty(hands, _denials, settings.idle_seconds, time.monotonic())
 
     class Greeting(bootsteps.StartStopStep):
         """Lives with the connection to the broker."""
@@ -158,8 +198,13 @@ def _install_hello(app: Celery, hello: Hello) -> None:
 
         def start(self, consumer: Any) -> None:
             hello.say()
-            for seconds, what in ((protocol.HELLO_SECONDS, hello.say), (LOOK_SECONDS, hello.look)):
+            hands.consumer = consumer
+            self.look()
+            for seconds, what in ((protocol.HELLO_SECONDS, hello.say), (LOOK_SECONDS, self.look)):
                 self.timers.append(consumer.timer.call_repeatedly(seconds, what))
+
+        def look(self) -> None:
+            duty.look(hello.look(), time.monotonic())
 
         def stop(self, consumer: Any) -> None:
             while self.timers:

@@ -35,7 +35,7 @@ class Granted:
 class Refused:
     """No run for us: denied by the server, answered by somebody else (`forged`), given up (`orphaned`)."""
 
-    reason: Literal["superseded", "version", "forged", "orphaned"]
+    reason: Literal["superseded", "version", "key", "forged", "orphaned"]
     text: str = ""
 
 
@@ -85,6 +85,7 @@ class Claims:
     async def _ask(self, identity: Identity, wait: float) -> bytes | None:
         """Send the claim and wait for the box in one round trip."""
         fields = protocol.claim_fields(identity.run, identity.token, identity.nonce, self._worker, self._slot)
+        fields = protocol.sign_fields(fields, self._secret.signer())
         flat = [part for pair in fields.items() for part in pair]
         claim: Command = ("XADD", self._keys.reports, "*", *flat)
         added, popped = await self._link.call(claim, self._pop(identity, wait))
@@ -104,7 +105,8 @@ class Claims:
         try:
             entry = json.loads(raw)
             if "deny" in entry:
-                return Refused("version" if entry["deny"] == "version" else "superseded")
+                known = entry["deny"] in ("version", "key")
+                return Refused(entry["deny"] if known else "superseded")
             if "order" not in entry:
                 return None
             order = protocol.open_order(entry, self._secret.keys())

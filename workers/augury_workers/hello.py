@@ -1,19 +1,37 @@
-"""The worker's hello: every 10 s, and when another server leads, it says which slots it has."""
+"""The worker's hello: every 10 s, and when another server leads, it tells which slots it has.
+
+It also looks at what the server says of the worker.
+"""
 
 from __future__ import annotations
 
-import sys
 import time
+from typing import NamedTuple, cast
 
 import redis
 
 from augury_workers import protocol
+from augury_workers.link import parse_url
+from augury_workers.secret import SecretFile, SettingError
 from augury_workers.settings import Settings
 
-_TIMEOUT = 3.0
+START_SECONDS = 10.0
+"""How long a worker that starts waits for the broker."""
 
-LOOK_SECONDS = 1.0
-"""How often it is looked which server leads: one GET."""
+_TIMEOUT = 3.0
+_PAUSE = 10.0
+"""How long nobody looks after a call that failed: each blocks the worker's main process until its timeout."""
+
+
+class BrokerAwayError(Exception):
+    """The broker does not answer; the text is a sentence that names the setting."""
+
+
+class Said(NamedTuple):
+    """What the server says of this worker: that it is drained, why its hello is refused ("": it is not)."""
+
+    drained: bool
+    refused: str
 
 
 class Hello:
@@ -22,7 +40,9 @@ class Hello:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._keys = protocol.Keys(settings.instance)
-        self._trouble = ""
+        self._secret = SecretFile(settings.secret_file)
+        self._mac = ""
+        self._failed = -_PAUSE
         self._leader: bytes | None = None
         self._leaving = False
         self._redis = redis.Redis.from_url(
@@ -34,17 +54,11 @@ class Hello:
 
     def say(self) -> bool:
         """Tell the server of the slots; False when Redis fails."""
-        settings = self._settings
-        count = 0 if self._leaving else settings.slots
-        fields = protocol.hello_fields(
-            settings.name, settings.host, [settings.queue], [settings.machine_type], count
-        )
         try:
-            self._redis.xadd(self._keys.reports, fields)  # type: ignore[arg-type]
-        except (redis.RedisError, OSError) as error:
-            self._trouble = str(error) or type(error).__name__
+            self._say()
+            self._failed = -_PAUSE
+        except (redis.RedisError, OSError):
             return False
-        self._trouble = ""
         return True
 
     def leave(self) -> None:
@@ -52,36 +66,70 @@ class Hello:
         self._leaving = True
         self.say()
 
-    def look(self) -> None:
-        """Say hello at once if another server leads now: it knows no worker yet."""
-        if self._trouble:
-            return  # the next hello finds out whether Redis is back
+    def look(self) -> Said | None:
+        """Return what the server says of this worker; None when Redis fails.
+
+        A server that has just begun to lead knows no worker yet: it is said hello at once.
+        """
+        if time.monotonic() - self._failed < _PAUSE:
+            return None
         try:
-            leader = self._redis.get(self._keys.leader)
-        except (redis.RedisError, OSError) as error:
-            self._trouble = str(error) or type(error).__name__
-            return
-        if leader == self._leader or not isinstance(leader, bytes):
-            return
-        self._leader = leader
-        self.say()
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.get(self._keys.leader)
+                pipe.sismember(self._keys.drained, self._settings.name)
+                pipe.hget(self._keys.refused, self._settings.name)
+                leader, drained, refused = pipe.execute()
+        except (redis.RedisError, OSError):
+            self._failed = time.monotonic()
+            return None
+        if leader is not None and leader != self._leader:
+            self._leader = leader
+            self.say()
+        reason, _, mac = cast("bytes", refused or b"").decode().partition(" ")
+        return Said(bool(drained), reason if mac == self._mac else "")
 
     def first(self) -> None:
-        """Say hello before anything is consumed, however long Redis takes to come up."""
-        pause = 0.1
-        told = False
-        while not self.say():
-            if not told and pause > 1.0:
-                told = True
-                print(
-                    f"augury worker {self._settings.name}: no answer from the broker of AUGURY_REDIS_URL, "
-                    f"trying on: {self._trouble}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+        """Say hello before anything is consumed.
+
+        Raises:
+            SettingError: the broker refuses the login that the URL has, or has not.
+            BrokerAwayError: no answer within 10 s; one that still loads its data is waited for.
+        """
+        end, pause = time.monotonic() + START_SECONDS, 0.1
+        while True:
+            try:
+                self._say()
+                return
+            except redis.AuthenticationError as error:
+                raise SettingError(f"AUGURY_REDIS_URL: the broker refuses the login: {error}") from error
+            except redis.BusyLoadingError:
+                end = time.monotonic() + START_SECONDS
+            except (redis.RedisError, OSError) as error:
+                if time.monotonic() + pause > end:
+                    text = (
+                        f"no answer from the broker at {self._place()} within {START_SECONDS:.0f} s: {error}"
+                    )
+                    raise BrokerAwayError(f"AUGURY_REDIS_URL: {text}") from error
             time.sleep(pause)
-            pause = min(pause * 2, 5.0)
+            pause = min(pause * 2, 2.0)
 
     def close(self) -> None:
         """Close the connection."""
         self._redis.close()
+
+    def _say(self) -> None:
+        settings = self._settings
+        slots = 0 if self._leaving else settings.slots
+        fields = protocol.sign_fields(
+            protocol.hello_fields(
+                settings.name, settings.host, [settings.queue], [settings.machine_type], slots
+            ),
+            self._secret.signer(),
+        )
+        self._redis.xadd(self._keys.reports, fields)  # type: ignore[arg-type]
+        self._mac = str(fields["mac"])
+
+    def _place(self) -> str:
+        """Return where the broker is, without its password."""
+        address = parse_url(self._settings.redis_url)
+        return address.path or f"{address.host}:{address.port}"

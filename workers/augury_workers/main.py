@@ -28,7 +28,7 @@ END_SECONDS = 35.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a worker; returns the exit code of the process: 2 for a wrong setting."""
+    """Run a worker; returns the exit code of the process: 2 for a wrong setting, 1 for an absent broker."""
     try:
         settings = worker_settings.parse(sys.argv[1:] if argv is None else argv, os.environ)
     except SettingError as error:
@@ -55,10 +55,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _serve(settings: Settings, slots: SlotSetting) -> int:
     # Celery costs half a second: a wrong setting is told before.
     from augury_workers import app
-    from augury_workers.hello import Hello
+    from augury_workers.hello import BrokerAwayError, Hello
 
     hello = Hello(settings)
-    hello.first()
+    try:
+        hello.first()
+    except SettingError as error:
+        print(f"augury worker: {error}", file=sys.stderr)
+        return 2
+    except BrokerAwayError as error:
+        print(f"augury worker: {error}", file=sys.stderr)
+        return 1
     code = app.serve(settings, slots, hello)
     hello.close()
     _wait_free(settings, END_SECONDS)

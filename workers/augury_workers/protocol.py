@@ -36,6 +36,8 @@ UNACKED_BYTES_LIMIT = 4 * 1024 * 1024
 
 Want = Literal["", "stop", "kill"]
 Verdict = Literal["yours", "superseded", "gone"]
+Denial = Literal["superseded", "version", "key"]
+"""Why a claim is refused: the run is not to be had, another version of the wire, another key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,16 @@ class Keys:
     def leader(self) -> str:
         """Epoch of the server that leads."""
         return self.prefix + "leader"
+
+    @property
+    def drained(self) -> str:
+        """Set of the names of workers that shall take nothing new."""
+        return self.prefix + "drained"
+
+    @property
+    def refused(self) -> str:
+        """Hash: name of a worker -> why its hello is refused, as `refusal` writes it."""
+        return self.prefix + "refused"
 
     def box(self, nonce: str) -> str:
         """List from the server to the one attempt that holds `nonce`."""
@@ -156,6 +168,31 @@ def hello_fields(
     return {"k": "hello", "v": VERSION, "j": json.dumps(body)}
 
 
+def sign_fields(fields: Mapping[str, str | int], secret: Secret) -> dict[str, str | int]:
+    """Return the entry of a claim or a hello with the mark of the key that its worker has."""
+    return {**fields, "kid": secret.kid, "mac": sign(signed_text(fields), secret)}
+
+
+def signed_text(fields: Mapping[str, str | int]) -> str:
+    """Return what the mark of a claim or a hello is made over; no order begins like that."""
+    pairs = sorted((name, str(value)) for name, value in fields.items() if name not in ("kid", "mac"))
+    return "entry " + json.dumps(pairs)
+
+
+def is_signed(text: str, kid: str, mac: str, secrets_by_kid: Mapping[str, Secret]) -> bool:
+    """Tell whether the mark over `signed_text` was made with a key that is known here."""
+    secret = secrets_by_kid.get(kid)
+    return secret is not None and hmac.compare_digest(sign(text, secret).encode(), mac.encode())
+
+
+def refusal(reason: str, mac: str) -> str:
+    """Return what `Keys.refused` says of a worker: why, and the mark of the hello that was refused.
+
+    By the mark a worker that was started again with the right key knows that it is not meant.
+    """
+    return f"{reason} {mac}"
+
+
 def encode_value(value: float) -> float | str:
     """Return a metric value as strict JSON: non-finite ones as `"NaN"`, `"Infinity"`, `"-Infinity"`."""
     if math.isfinite(value):
@@ -236,7 +273,7 @@ def open_order(entry: Mapping[str, Any], secrets_by_kid: Mapping[str, Secret]) -
     return order
 
 
-def deny_entry(reason: Literal["superseded", "version"]) -> str:
+def deny_entry(reason: Denial) -> str:
     """Return the box entry that refuses a claim."""
     return json.dumps({"deny": reason})
 

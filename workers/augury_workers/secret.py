@@ -17,7 +17,7 @@ class SettingError(Exception):
 
 
 class SecretFile:
-    """The keys that verify orders.
+    """The keys that verify orders and mark claims.
 
     Raises:
         SettingError: the file is missing, unreadable, malformed or open to others.
@@ -36,6 +36,10 @@ class SecretFile:
         except SettingError as error:
             print(f"augury worker: {error}; the keys read before stay in force", file=sys.stderr, flush=True)
         return self._keys
+
+    def signer(self) -> protocol.Secret:
+        """Return the key by which this worker marks its claims and hellos: the first."""
+        return next(iter(self.keys().values()))
 
     def _load(self) -> None:
         try:

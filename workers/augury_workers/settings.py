@@ -29,6 +29,9 @@ class Settings:
     name: str
     """As Celery and Flower show it: `k80@host`."""
     state_dir: str
+    secret_file: str
+    idle_seconds: float | None = None
+    """A worker without any run for so long ends; None: never."""
     cards: tuple[Gpu, ...] = ()
     """Those that the slots are pinned to."""
     hides_cards: bool = False
@@ -100,7 +103,7 @@ def parse(argv: Sequence[str], environment: Mapping[str, str], host: Host | None
     instance = environment.get("AUGURY_INSTANCE") or protocol.DEFAULT_INSTANCE
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", instance):
         raise SettingError(f"AUGURY_INSTANCE: '{instance}' may hold only letters, digits, '.', '_' and '-'")
-    _check_secret(environment)
+    secret_file = _checked_secret(environment)
     slots = arguments.slots or _slots_of(environment)
     choice, notes = _choose(arguments.machine_type, slots, environment, instance, host or Host())
     hostname = socket.gethostname() or "localhost"
@@ -118,6 +121,8 @@ def parse(argv: Sequence[str], environment: Mapping[str, str], host: Host | None
         cards=choice.cards,
         hides_cards=choice.hides,
         notes=notes,
+        secret_file=secret_file,
+        idle_seconds=None if arguments.idle_timeout is None else arguments.idle_timeout * 60,
     )
 
 
@@ -140,7 +145,7 @@ def default_state_dir(environment: Mapping[str, str], host: str) -> str:
     return str(Path(base, "augury", host))
 
 
-def _check_secret(environment: Mapping[str, str]) -> None:
+def _checked_secret(environment: Mapping[str, str]) -> str:
     path = environment.get("AUGURY_SECRET_FILE", "")
     if not path:
         raise SettingError(
@@ -148,6 +153,7 @@ def _check_secret(environment: Mapping[str, str]) -> None:
             "execute anybody's commands; copy the server's file, mode 0600"
         )
     SecretFile(path)
+    return path
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -171,6 +177,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--name", help="name in listings and in Flower (default: the machine type's queue)")
     parser.add_argument(
+        "--idle-timeout",
+        type=_minutes,
+        metavar="MIN",
+        help="end after so many minutes without a run (default: never)",
+    )
+    parser.add_argument(
         "--state-dir",
         metavar="DIR",
         help="folder for what is not sent yet, on a disk of this host (default: below ~/.local/state/augury)",
@@ -190,6 +202,16 @@ def _slots(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 to 1024")
     return int(text)
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = -1.0
+    if not 0 < minutes <= 60 * 24 * 365:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of minutes above 0")
+    return minutes
 
 
 def _machine_type(text: str) -> str:

@@ -106,3 +106,7 @@ class AuguryGroup(TyperGroup):
             rows.append((command.rich_help_panel or "Commands", (name, command.get_short_help_str(WIDTH))))
         write_sections(formatter, rows)
         write_sections(formatter, option_rows(self, ctx))
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples of a group that does something by itself."""
+        write_examples(formatter, getattr(self.callback, "examples", ""))

@@ -63,6 +63,15 @@ class WorkerOptions:
     name: Annotated[
         str | None, Option("--name", metavar="NAME", help="Its name.", show_default="its machine type")
     ] = None
+    idle_timeout: Annotated[
+        float | None,
+        Option(
+            "--idle-timeout",
+            metavar="MIN",
+            help="End after so many minutes without a run.",
+            show_default="never",
+        ),
+    ] = None
 
 
 @dataclass(kw_only=True)
@@ -156,6 +165,7 @@ def doctor(options: Output) -> None:
     """
     augury worker
     augury worker -t K80 --slots 4
+    augury worker -t K80 --idle-timeout 15
     """,
 )
 def worker(options: WorkerOptions) -> None:
@@ -171,6 +181,8 @@ def worker(options: WorkerOptions) -> None:
         words += ["--slots", str(options.slots)]
     if options.name is not None:
         words += ["--name", options.name]
+    if options.idle_timeout is not None:
+        words += ["--idle-timeout", f"{options.idle_timeout:g}"]
     become("augury_workers", words, settled_environment())
 
 

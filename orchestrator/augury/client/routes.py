@@ -46,6 +46,25 @@ class Routes:
         """End the server; raises `RefusedError` naming what is in flight unless `force`."""
         self._post("/shutdown", {"force": force}, repeatable=True)
 
+    # --- workers
+
+    def workers(self) -> Document:
+        """Return all workers and queues, `{"workers": [...], "queues": [...]}`."""
+        return self._get("/workers")
+
+    def queues(self) -> list[Document]:
+        """Return queued and running runs, slots and busy slots of each queue."""
+        return list(self._get("/queues")["queues"])
+
+    def drain(self, names: Sequence[str], reason: str = "") -> Document:
+        """Let workers finish what they run, take nothing new; raises `RefusedError` for an unknown name."""
+        body = {"names": list(names), "reason": reason}
+        return self._post("/workers/drain", body, repeatable=True)
+
+    def undrain(self, names: Sequence[str]) -> Document:
+        """Let workers take runs again; raises `RefusedError` for an unknown name."""
+        return self._post("/workers/undrain", {"names": list(names)}, repeatable=True)
+
     # --- searches
 
     def submit(self, spec: SearchSpec, dry_run: bool = False) -> Document:

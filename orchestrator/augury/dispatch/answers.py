@@ -25,10 +25,10 @@ class AttemptState(NamedTuple):
 class Answers:
     """Grants, denials, acknowledgements and wishes on their way; nothing is sent before `send`."""
 
-    def __init__(self, pipeline: Pipeline, keys: Keys, secret: Secret, epoch: int) -> None:
+    def __init__(self, pipeline: Pipeline, keys: Keys, secrets: Sequence[Secret], epoch: int) -> None:
         self._pipe = pipeline
         self._keys = keys
-        self._secret = secret
+        self._secrets = secrets
         self._epoch = epoch
 
     def send(self) -> None:
@@ -39,10 +39,11 @@ class Answers:
         """
         self._pipe.execute()
 
-    def grant(self, state: AttemptState, order: Mapping[str, Any]) -> None:
-        """Give an attempt its signed order; refused by Redis when another server leads."""
+    def grant(self, state: AttemptState, order: Mapping[str, Any], kid: str) -> None:
+        """Give an attempt its order, signed with the key of its claim; refused when another server leads."""
+        secret = next((one for one in self._secrets if one.kid == kid), self._secrets[0])
         keys = [self._keys.leader, self._keys.attempt(state.run_id), self._keys.box(state.nonce)]
-        entry = protocol.seal_order(order, self._secret)
+        entry = protocol.seal_order(order, secret)
         values: list[str | int] = [
             self._epoch,
             state.token,
@@ -54,9 +55,9 @@ class Answers:
         ]
         self._pipe.eval(protocol.GRANT, len(keys), *keys, *values)
 
-    def deny(self, nonce: str, reason: str) -> None:
+    def deny(self, nonce: str, reason: protocol.Denial) -> None:
         """Refuse a claim."""
-        self._post(nonce, protocol.deny_entry("version" if reason == "version" else "superseded"))
+        self._post(nonce, protocol.deny_entry(reason))
 
     def acknowledge(self, acks: Iterable[tuple[int, int]], ended: Iterable[int]) -> None:
         """Tell attempts (run id, last report taken in); let the hashes of ended runs expire."""

@@ -6,7 +6,7 @@ Nothing here is the truth: all of it can be written again from the store.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import redis
@@ -35,12 +35,12 @@ class Beat(NamedTuple):
 class Broker:
     """One Redis or Valkey server, and what it holds for one instance."""
 
-    def __init__(self, redis_url: str, keys: Keys, secret: Secret, epoch: int) -> None:
+    def __init__(self, redis_url: str, keys: Keys, secrets: Sequence[Secret], epoch: int) -> None:
         self._redis = redis.Redis.from_url(
             redis_url, socket_timeout=10, socket_connect_timeout=5, health_check_interval=15
         )
         self._keys = keys
-        self._secret = secret
+        self._secrets = secrets
         self._epoch = epoch
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class Broker:
 
     def answers(self) -> Answers:
         """Return a collection of things to say in one round trip."""
-        return Answers(self._redis.pipeline(transaction=False), self._keys, self._secret, self._epoch)
+        return Answers(self._redis.pipeline(transaction=False), self._keys, self._secrets, self._epoch)
 
     def beats(self, run_ids: Sequence[int]) -> list[Beat | None]:
         """Return what the hashes of open attempts say; None where one is missing."""
@@ -95,6 +95,25 @@ class Broker:
         script = self._redis.register_script(protocol.REAP)
         keys = [self._keys.leader, self._keys.attempt(run_id)]
         return bool(script(keys=keys, args=[self._epoch, beat, token + 1]))
+
+    # --- workers ---
+
+    def tell_workers(self, drained: Collection[str], refused: Mapping[str, str]) -> None:
+        """Say which workers take nothing new, and whose hello is refused (name -> why), if it differs."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.smembers(self._keys.drained)
+            pipe.hgetall(self._keys.refused)
+            names, why = pipe.execute()
+        with self._redis.pipeline(transaction=True) as pipe:
+            if names != {name.encode() for name in drained}:
+                pipe.delete(self._keys.drained)
+                if drained:
+                    pipe.sadd(self._keys.drained, *sorted(drained))
+            if why != {name.encode(): text.encode() for name, text in refused.items()}:
+                pipe.delete(self._keys.refused)
+                if refused:
+                    pipe.hset(self._keys.refused, mapping=cast("Any", refused))
+            pipe.execute()
 
     # --- queues ---
 

@@ -7,10 +7,11 @@ and no other. What an older attempt says changes nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from augury.ingest.admission import Refusal
 from augury.ingest.messages import Claim, Died, Message, Report
 from augury.logs import LogFiles
 from augury.run import FINAL_STATES, HELD_STATES, Ended
@@ -38,10 +39,10 @@ class OpenAttempt:
 class Outcome:
     """What came of a batch, told to the workers and the controller after the commit."""
 
-    granted: list[tuple[RunRecord, SearchRecord, int]] = field(default_factory=list)
-    """Runs to send the order of, with their search and the last report taken in."""
+    granted: list[tuple[RunRecord, SearchRecord, int, str]] = field(default_factory=list)
+    """Runs to send the order of, with their search, the last report taken in, the key of the claim."""
     claimed: list[RunRecord] = field(default_factory=list)
-    denied: list[tuple[str, str]] = field(default_factory=list)
+    denied: list[tuple[str, protocol.Denial]] = field(default_factory=list)
     """Pairs (nonce, reason)."""
     acks: dict[int, int] = field(default_factory=dict)
     skipped: set[int] = field(default_factory=set)
@@ -62,8 +63,9 @@ class Outcome:
 class Intake:
     """Takes one batch in.
 
-    `known` are the open attempts as they were after the last commit. `requests` caches searches by id,
-    of which only what never changes is used: the request, the queue, the environment.
+    `admit` says why a claim is refused, whatever its run. `known` are the open attempts as they were after
+    the last commit. `requests` caches searches by id, of which only what never changes is used: the request,
+    the queue, the environment.
     """
 
     def __init__(
@@ -72,7 +74,9 @@ class Intake:
         requests: MutableMapping[int, SearchRecord],
         logs: LogFiles,
         now: float,
+        admit: Callable[[Claim], Refusal | None],
     ) -> None:
+        self._admit = admit
         self._known = known
         self._requests = requests
         self._logs = logs
@@ -100,24 +104,29 @@ class Intake:
     # --- outside the order ---
 
     def _claim(self, claim: Claim) -> None:
-        if claim.version != protocol.VERSION:
-            self._outcome.denied.append((claim.nonce, "version"))
+        refused = self._admit(claim)
+        if refused == "version" or refused == "key":
+            self._outcome.denied.append((claim.nonce, refused))
             return
-        run = runs.claim(self._connection, self._now, claim.run_id, claim.token, claim.nonce, claim.worker)
+        # A drained worker is still told again of what it holds.
+        run = self._claimed(claim) if refused is None else None
         if run is not None:
             self._outcome.claimed.append(run)
             self._outcome.attempts[run.id] = OpenAttempt(run)
-            self._grant(run, 0)
+            self._grant(run, 0, claim)
             return
         attempt = self._attempt(claim.run_id, claim.token, claim.nonce)
         if attempt is not None:
             # The same claim again: its answer was lost on the way.
-            self._grant(attempt.run, attempt.ack)
+            self._grant(attempt.run, attempt.ack, claim)
         else:
             self._outcome.denied.append((claim.nonce, "superseded"))
 
-    def _grant(self, run: RunRecord, ack: int) -> None:
-        self._outcome.granted.append((run, self._request(run), ack))
+    def _claimed(self, claim: Claim) -> RunRecord | None:
+        return runs.claim(self._connection, self._now, claim.run_id, claim.token, claim.nonce, claim.worker)
+
+    def _grant(self, run: RunRecord, ack: int, claim: Claim) -> None:
+        self._outcome.granted.append((run, self._request(run), ack, claim.mark.kid))
 
     def _died(self, died: Died) -> None:
         attempt = self._attempt(died.run_id, died.token, died.nonce)

@@ -19,8 +19,9 @@ from augury.dispatch import orders
 from augury.dispatch.answers import Answers, AttemptState
 from augury.dispatch.broker import BROKER_FAILURES, Broker, Fields
 from augury.errors import RefusedError
+from augury.ingest.admission import Refusal
 from augury.ingest.intake import Intake, OpenAttempt, Outcome
-from augury.ingest.messages import Hello, Message, Report, parse
+from augury.ingest.messages import Claim, Hello, Message, Report, parse
 from augury.logs import LogFiles
 from augury.store.database import FAILURES, Connection, Store
 from augury.store.records import RunRecord, SearchRecord
@@ -45,6 +46,7 @@ class Ingest:
         instance: str,
         environments: Path | None,
         lost_after: float | None,
+        admit: Callable[[Claim], Refusal | None],
         on_hello: Callable[[Hello], None],
         on_told: Callable[[dict[int, tuple[int, set[str]]]], None],
     ) -> None:
@@ -55,6 +57,7 @@ class Ingest:
         self._instance = instance
         self._environments = environments
         self._lost_after = lost_after
+        self._admit = admit
         self._on_hello = on_hello
         self._on_told = on_told
         self._attempts: dict[int, OpenAttempt] = {}
@@ -86,7 +89,7 @@ class Ingest:
     def lose(self, run: RunRecord, reason: str) -> None:
         """Take a run from an attempt that fell silent."""
         with self._lock:
-            intake = Intake(self._attempts, self._requests, self._logs, time.time())
+            intake = self._intake()
 
             def work(connection: Connection) -> Outcome:
                 outcome = intake(connection, ())
@@ -150,8 +153,11 @@ class Ingest:
                 yield self._commit([replace(message, body={}, data=b"")])
 
     def _commit(self, messages: Sequence[Message]) -> Outcome:
-        intake = Intake(self._attempts, self._requests, self._logs, time.time())
+        intake = self._intake()
         return self._write(lambda connection: intake(connection, messages))
+
+    def _intake(self) -> Intake:
+        return Intake(self._attempts, self._requests, self._logs, time.time(), self._admit)
 
     def _write(self, work: Callable[[Connection], Outcome]) -> Outcome:
         try:
@@ -186,10 +192,10 @@ class Ingest:
         # Before the grants: a run may have been left and claimed in one batch.
         unheld = [*outcome.requeued, *outcome.left]
         answers.write_attempts(AttemptState(run.id, run.token, "", "", 0, "") for run in unheld)
-        for run, search, ack in outcome.granted:
+        for run, search, ack, kid in outcome.granted:
             order = orders.build(self._instance, search, run, self._environments, self._lost_after)
             state = AttemptState(run.id, run.token, run.nonce, run.want, ack, self.new_generation())
-            answers.grant(state, order)
+            answers.grant(state, order, kid)
         for nonce, reason in outcome.denied:
             answers.deny(nonce, reason)
         answers.write_attempts(self._state(run_id) for run_id in outcome.skipped if run_id in self._attempts)

@@ -8,9 +8,18 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from augury.dispatch.broker import Fields, text
-from augury_workers.protocol import parse_origin
+from augury_workers.protocol import parse_origin, signed_text
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """By which key an entry is signed, and over which text."""
+
+    kid: str
+    mac: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +32,7 @@ class Claim:
     worker: str
     slot: int
     version: int
+    mark: Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,8 @@ class Hello:
     queues: tuple[str, ...]
     types: tuple[str, ...]
     slots: int
+    version: int
+    mark: Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +98,7 @@ def _parse(fields: Fields) -> Message:
             text(fields, b"worker"),
             int(fields[b"slot"]),
             int(fields[b"v"]),
+            _mark(fields),
         )
     if kind == "died":
         return Died(
@@ -99,5 +112,12 @@ def _parse(fields: Fields) -> Message:
             tuple(str(queue) for queue in body["queues"]),
             tuple(str(name) for name in body["types"]),
             int(body["slots"]),
+            int(fields[b"v"]),
+            _mark(fields),
         )
     raise ValueError(f"unknown kind '{kind}'")
+
+
+def _mark(fields: Fields) -> Mark:
+    named = {name.decode(): value.decode() for name, value in fields.items()}
+    return Mark(named.get("kid", ""), named.get("mac", ""), signed_text(named))

@@ -16,6 +16,7 @@ from augury.controller.submission import Plan, plan
 from augury.dispatch.broker import Broker
 from augury.dispatch.doorbells import Doorbells
 from augury.errors import NotFoundError, RefusedError, UsageError
+from augury.ingest.admission import Admission
 from augury.ingest.loop import Ingest
 from augury.ingest.messages import Hello
 from augury.ingest.roster import Roster
@@ -25,6 +26,7 @@ from augury.reaper import LOST_AFTER_SECONDS, Reaper
 from augury.run import HELD_STATES, OPEN_SEARCH_STATES, OPEN_STATES, Want
 from augury.server.hints import Hints
 from augury.server.settings import Settings
+from augury.server.workers import Workers
 from augury.spec import SearchSpec
 from augury.store import access, runs, searches
 from augury.store.database import Connection, Store
@@ -52,7 +54,7 @@ class Service:
         self.settings = settings
         self.store = Store(settings.database_url)
         keys = Keys(settings.instance)
-        self.broker = Broker(settings.redis_url, keys, settings.secrets[0], self.store.epoch)
+        self.broker = Broker(settings.redis_url, keys, settings.secrets, self.store.epoch)
         self.blobs = Blobs(settings.blob_url)
         self.logs = LogFiles(settings.home / "runs")
         self.hints = Hints()
@@ -60,6 +62,8 @@ class Service:
         self._last_request = time.monotonic()
         self.controller = Controller(self.store, self.broker, Doorbells(settings.redis_url, keys))
         self.roster = Roster(self.controller.slots_changed)
+        self.admission = Admission(settings.secrets)
+        self.workers = Workers(self.store, self.broker, self.roster, self.admission)
         lost_after = None if settings.local else LOST_AFTER_SECONDS
         self.ingest = Ingest(
             self.store,
@@ -69,6 +73,7 @@ class Service:
             instance=settings.instance,
             environments=settings.environments,
             lost_after=lost_after,
+            admit=self.admission.claim,
             on_hello=self._hello,
             on_told=self.hints.tell,
         )
@@ -79,10 +84,12 @@ class Service:
             self.ingest,
             self.roster,
             lost_after=lost_after,
+            tell_workers=self.workers.tell,
         )
 
     def start(self) -> None:
         """Start all threads."""
+        self.workers.load()
         self.controller.start()
         self.ingest.start()
         self.reaper.start()
@@ -96,7 +103,8 @@ class Service:
         self.broker.close()
 
     def _hello(self, hello: Hello) -> None:
-        if not self.roster.knows(hello.worker):
+        refused = self.admission.hello(hello)
+        if refused is None and not self.roster.knows(hello.worker):
             now = time.time()
 
             def work(connection: Connection) -> None:
@@ -105,7 +113,7 @@ class Service:
 
             # Its type is known before its slots count.
             self.store.writer.call(work)
-        self.roster.hello(hello, time.monotonic())
+        self.roster.hello(hello, time.monotonic(), refused)
 
     # --- users ---
 
@@ -198,7 +206,8 @@ class Service:
             notice = None
             if asked is not None and asked.lower() != LOCAL_INSTANCE:
                 notice = f"machine type {asked} is served by the local worker on this machine"
-            return asked or LOCAL_INSTANCE, LOCAL_INSTANCE, notice
+            drained = self.workers.drained_notice(LOCAL_INSTANCE, LOCAL_INSTANCE)
+            return asked or LOCAL_INSTANCE, LOCAL_INSTANCE, drained or notice
         with self.store.read() as connection:
             known = access.known_machine_types(connection)
         if not known:
@@ -211,8 +220,7 @@ class Service:
         if spelled is None:
             raise UsageError(f"unknown machine type '{asked}': use one of {', '.join(known)}")
         queue = queue_name(spelled)
-        notice = None if self.roster.slots(queue) else f"no worker of type {spelled} is up now: the runs wait"
-        return spelled, queue, notice
+        return spelled, queue, self.workers.waiting_notice(spelled, queue)
 
     def _slots_notice(self, planned: Plan, queue: str) -> list[str]:
         """Tell the user of a local instance that fewer runs than asked for go side by side."""

@@ -17,7 +17,7 @@ class Settings:
 
     redis_url: str
     secrets: tuple[Secret, ...]
-    """Of the key file: the first signs, all verify."""
+    """Of the key file: the first signs; workers that have any other are still let in."""
     database_url: str
     home: Path
     instance: str

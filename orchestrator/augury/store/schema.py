@@ -23,7 +23,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 
 metadata = MetaData()
 
@@ -107,7 +107,7 @@ runs = Table(
     Column("started_at", _Real),
     Column("ended_at", _Real),
     Index("runs_search", "search_id", "position", unique=True),
-    Index("runs_state", "state"),
+    Index("runs_state", "state", "search_id"),
 )
 
 attempts = Table(
@@ -171,4 +171,13 @@ machine_types = Table(
     Column("name", _Text, primary_key=True, doc="as its worker spells it"),
     Column("queue", _Text, nullable=False),
     Column("seen_at", _Real, nullable=False),
+)
+
+drains = Table(
+    "drains",
+    metadata,
+    Column("worker", _Text, primary_key=True, doc="name of a worker that shall take nothing new"),
+    Column("reason", _Text, nullable=False, server_default=""),
+    Column("owner", _Text, nullable=False, doc="who asked for it"),
+    Column("since", _Real, nullable=False),
 )

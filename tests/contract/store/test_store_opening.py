@@ -77,7 +77,7 @@ def test_opening_again_keeps_everything_and_raises_the_epoch(database: Database)
 def test_a_store_of_a_newer_version_is_refused_and_left_alone(database: Database) -> None:
     database.execute("UPDATE alembic_version SET version_num = '9999'")
     epoch = database.execute("SELECT epoch FROM instance")
-    with pytest.raises(RefusedError, match=r"schema 9999.*knows 0001.*update Augury"):
+    with pytest.raises(RefusedError, match=r"schema 9999.*knows 0002.*update Augury"):
         Store(database.url)
     assert database.execute("SELECT epoch FROM instance") == epoch
     assert database.execute("SELECT version_num FROM alembic_version") == "9999"

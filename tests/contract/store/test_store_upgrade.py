@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from augury.spec import Command, RangeSpec, ValueSpec
-from augury.store import access, events, points, runs, schema, searches
+from augury.store import access, drains, events, points, runs, schema, searches
 from augury.store.database import Store
 from augury.store.records import AttemptRecord
 from tests.contract.store.databases import Database, claim, finish, get_run, get_search, new_search, structure
@@ -119,6 +119,15 @@ def test_old_points_and_events_are_read(store: Store) -> None:
         assert events.newest(connection) == told[-1].id
         assert access.owner_of(connection, make.TOKEN) == "ada"
         assert access.known_machine_types(connection) == ["K80", "RTX 4090"]
+
+
+def test_drains_are_there_since_schema_0002(request: pytest.FixtureRequest, store: Store) -> None:
+    with store.read() as connection:
+        found = drains.drained(connection)
+    if "[0001]" in request.node.name:
+        assert found == {}
+    else:
+        assert found == {"k80@gpu-1": drains.Drain("k80@gpu-1", "new disk", "ada", NOW + 40)}
 
 
 def test_an_old_store_goes_on(store: Store) -> None:

@@ -114,7 +114,7 @@ def test_a_deleted_folder_is_named(shell: Shell) -> None:
     gone = shell.folder / "gone"
     gone.mkdir()
     shell.variables["AUGURY_SLOTS"] = "1"
-    shell.ok("run", "-b", "--", "sleep 1")
+    shell.ok("run", "-b", "--", "sleep 4")
     assert shell.run("run", "-b", "--", "echo here", cwd=gone).returncode == 0
     gone.rmdir()
     wait_until(lambda: shell.json("info", "2")["state"] == "failed")

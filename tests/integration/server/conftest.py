@@ -20,6 +20,7 @@ from augury.server.service import Service
 from augury.server.settings import Settings
 from augury.spec import Command, SearchSpec, ValueSpec
 from augury.store import runs, searches
+from augury_workers import protocol
 from augury_workers.protocol import Secret, parse_secrets
 from tests.support.postgres import Postgres
 
@@ -33,35 +34,42 @@ class Cluster:
     secret: Secret
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     services: list[Service] = field(default_factory=list)
+    older_secrets: list[Secret] = field(default_factory=list)
 
     @property
     def redis_url(self) -> str:
         return f"unix://{self.folder}/valkey.sock?db=0"
 
     def serve(self) -> Service:
-        settings = Settings(
-            self.redis_url, (self.secret,), self.database_url, self.folder, "main", str(self.folder / "blobs")
-        )
-        service = Service(settings)
+        keys = (self.secret, *self.older_secrets)
+        blobs = str(self.folder / "blobs")
+        service = Service(Settings(self.redis_url, keys, self.database_url, self.folder, "main", blobs))
         service.start()
         self.services.append(service)
         return service
 
-    def worker(self, machine_type: str, slots: int) -> subprocess.Popen[bytes]:
-        words = [
-            sys.executable,
-            "-m",
-            "augury_workers",
-            "--machine-type",
-            machine_type,
-            "--slots",
-            str(slots),
-        ]
+    def use_key(self, text: str) -> None:
+        """Give the servers that start from now on this secret file."""
+        (self.folder / "secret").write_text(text)
+        self.secret, *self.older_secrets = parse_secrets(text)
+
+    def worker(
+        self,
+        machine_type: str,
+        slots: int,
+        name: str = "",
+        secret: str = "secret",
+        version: int = protocol.VERSION,
+        log: Path = Path(os.devnull),
+    ) -> subprocess.Popen[bytes]:
+        code = f"from augury_workers import main, protocol; protocol.VERSION = {version}; exit(main.main())"
+        start = ["-m", "augury_workers"] if version == protocol.VERSION else ["-c", code]
+        words = [sys.executable, *start, "--machine-type", machine_type, "--slots", str(slots)]
         process = subprocess.Popen(
-            [*words, "--name", machine_type.lower(), "--state-dir", str(self.folder / "worker")],
+            [*words, "--name", name or machine_type.lower(), "--state-dir", str(self.folder / "worker")],
             env=os.environ
-            | {"AUGURY_REDIS_URL": self.redis_url, "AUGURY_SECRET_FILE": str(self.folder / "secret")},
-            stderr=subprocess.DEVNULL,
+            | {"AUGURY_REDIS_URL": self.redis_url, "AUGURY_SECRET_FILE": str(self.folder / secret)},
+            stderr=log.open("wb"),
             stdout=subprocess.DEVNULL,
         )
         self.processes.append(process)

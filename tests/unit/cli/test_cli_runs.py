@@ -328,6 +328,8 @@ def test_a_worker_takes_the_place_of_the_command(augury: Augury, monkeypatch: py
     assert started[0] == [*program, "--machine-type", "K80", "--slots", "4", "--name", "big"]
     assert augury("worker").code == 0
     assert started[1] == program
+    assert augury("worker", "-t", "K80", "--idle-timeout", "15").code == 0
+    assert started[2][-2:] == ["--idle-timeout", "15"]
 
 
 def test_a_server_takes_the_place_of_the_command_with_the_settings_of_the_file(

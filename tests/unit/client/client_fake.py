@@ -160,6 +160,13 @@ class FakeServer:
                 return httpx.Response(200, text="".join(map(event_text, self.events)))
             case "GET", "status":
                 return httpx.Response(200, json=STATUS)
+            case "GET", "workers":
+                return httpx.Response(200, json=WORKERS)
+            case "POST", "workers", verb:
+                if "nobody@box" in body["names"]:
+                    return refusal(409, "refused", "there is no worker 'nobody@box': use one of k80@box")
+                changed = {"runs": [401, 402] if verb == "drain" else []}
+                return httpx.Response(200, json={"workers": [WORKERS["workers"][0] | changed]})
         return refusal(404, "not_found", f"no route {method} {parts}")
 
     def _submit(self, spec: SearchSpec, dry_run: bool) -> httpx.Response:
@@ -236,6 +243,22 @@ STATUS = {
         {"name": "k80@box", "host": "box", "types": ["K80"], "slots": 4, "busy": 2, "last_seen_seconds": 1.0}
     ],
     "schema": 1,
+}
+
+
+WORKERS = {
+    "workers": [
+        {
+            **{"name": "k80@box", "host": "box", "types": ["K80"], "queues": ["k80"], "slots": 4, "busy": 2},
+            **{"runs": [401, 402], "last_seen_seconds": 1.0, "state": "draining", "reason": "new disk"},
+            "drain": {"reason": "new disk", "owner": "ada", "since": START},
+        },
+        {
+            **{"name": "t4@old", "host": "old", "types": [], "queues": [], "slots": 0, "busy": 0, "runs": []},
+            **{"last_seen_seconds": None, "state": "gone", "reason": "it has ended", "drain": None},
+        },
+    ],
+    "queues": [{"queue": "k80", "types": ["K80"], "queued": 1200, "running": 2, "slots": 0, "busy": 0}],
 }
 
 

@@ -205,7 +205,7 @@ class ModelAnswers(Answers):
         for work in todo:
             work(self._broker._data)
 
-    def grant(self, state: AttemptState, order: Mapping[str, Any]) -> None:
+    def grant(self, state: AttemptState, order: Mapping[str, Any], kid: str) -> None:
         entry = protocol.seal_order(order, SECRET)
 
         def work(data: ModelRedis) -> None:
@@ -214,8 +214,8 @@ class ModelAnswers(Answers):
 
         self._todo.append(work)
 
-    def deny(self, nonce: str, reason: str) -> None:
-        entry = protocol.deny_entry("version" if reason == "version" else "superseded")
+    def deny(self, nonce: str, reason: protocol.Denial) -> None:
+        entry = protocol.deny_entry(reason)
         self._todo.append(lambda data: data.push(nonce, entry))
 
     def acknowledge(self, acks: Iterable[tuple[int, int]], ended: Iterable[int]) -> None:

@@ -86,7 +86,7 @@ OF_SERVER = [
     Mutant("a late attempt is heard", _INTAKE, "(attempt.run.token, attempt.run.nonce) != (token, nonce)", "False", ("report doubled", "dies", "worker dies")),
     Mutant("reports count in any order", _INTAKE, "if report.s != attempt.ack + 1:", "if report.s <= attempt.ack:", ("reports lost",)),
     Mutant("a run that had ended is queued again", _INTAKE, "if attempt.exit:", "if False:", ("dies at its end",)),
-    Mutant("a repeated claim is denied", _INTAKE, "            self._grant(attempt.run, attempt.ack)\n", '            self._outcome.denied.append((claim.nonce, "superseded"))\n'),
+    Mutant("a repeated claim is denied", _INTAKE, "            self._grant(attempt.run, attempt.ack, claim)\n", '            self._outcome.denied.append((claim.nonce, "superseded"))\n'),
     Mutant("the end of an attempt is not acknowledged again", _INTAKE, "            self._late(report)\n", "", ("redis",)),
     Mutant("a dead attempt is not answered", _INTAKE, "            self._outcome.left.append(run)\n", "            pass\n"),
     Mutant("what a failed commit did is not read again", _INGEST, "            self._controller.missed()\n", "", ("commit answer",)),

@@ -106,6 +106,7 @@ class Server:
             instance=world.instance,
             environments=None,
             lost_after=lost_after,
+            admit=lambda claim: None,
             on_hello=self._hello,
             on_told=lambda told: None,
         )
@@ -116,6 +117,7 @@ class Server:
             self.ingest,
             self.roster,
             lost_after=lost_after,
+            tell_workers=lambda: None,
         )
         self.ingest._stopping = OneRound()
         self.reaper._stopping = OneRound()

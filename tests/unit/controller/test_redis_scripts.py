@@ -57,7 +57,7 @@ def client(url: str) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def broker(url: str, client: redis.Redis) -> Iterator[Broker]:
-    server = Broker(url, KEYS, Secret("k1", b"0" * 32), epoch=3)
+    server = Broker(url, KEYS, [Secret("k1", b"0" * 32)], epoch=3)
     server.lead()
     yield server
     server.close()
@@ -71,7 +71,7 @@ def write(broker: Broker, token: int, nonce: str) -> None:
 
 def grant(broker: Broker, token: int, nonce: str) -> None:
     answers = broker.answers()
-    answers.grant(AttemptState(RUN, token, nonce, "", 0, "3.1"), {"run": RUN})
+    answers.grant(AttemptState(RUN, token, nonce, "", 0, "3.1"), {"run": RUN}, "k1")
     answers.send()
 
 
@@ -138,3 +138,19 @@ def test_nothing_is_reaped_without_its_hash_or_by_a_former_server(
     grant(broker, 1, "aa")
     client.set(KEYS.leader, 4)
     assert not broker.reap(RUN, beat=0, token=1)
+
+
+def test_workers_are_told_who_is_drained_or_refused_and_when_it_is_over(
+    broker: Broker, client: redis.Redis
+) -> None:
+    broker.tell_workers(frozenset({"a@h", "b@h"}), {"c@h": protocol.refusal("key", "ff")})
+    assert client.smembers(KEYS.drained) == {b"a@h", b"b@h"}
+    assert client.hgetall(KEYS.refused) == {b"c@h": b"key ff"}
+    before = client.info("commandstats")["cmdstat_sadd"]["calls"]
+    broker.tell_workers(frozenset({"a@h", "b@h"}), {"c@h": protocol.refusal("key", "ff")})
+    assert client.info("commandstats")["cmdstat_sadd"]["calls"] == before, "written only if it differs"
+    client.flushall()
+    broker.tell_workers(frozenset({"a@h"}), {})
+    assert (client.smembers(KEYS.drained), client.exists(KEYS.refused)) == ({b"a@h"}, 0)
+    broker.tell_workers(frozenset(), {})
+    assert client.exists(KEYS.drained) == 0

@@ -84,6 +84,9 @@ class Renderer(Protocol):
     def status(self, status: Document) -> None:
         """Print the state of an instance."""
 
+    def workers(self, answer: Document) -> None:
+        """Print the workers and the queues."""
+
     def said(self, document: Document, sentence: str, name: object) -> None:
         """Print what a small command has done: as a document, a sentence, or the name of what it is about."""
 

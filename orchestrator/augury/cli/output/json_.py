@@ -73,6 +73,10 @@ class JsonRenderer:
         """Print the status as the server tells it."""
         write(dict(status))
 
+    def workers(self, answer: Document) -> None:
+        """Print workers and queues as the server tells them."""
+        write(dict(answer))
+
     def said(self, document: Document, sentence: str, name: object) -> None:
         """Print the document."""
         write(dict(document))

@@ -68,6 +68,10 @@ class QuietRenderer:
         """Print the names of the workers."""
         write(worker["name"] for worker in status.get("workers", ()))
 
+    def workers(self, answer: Document) -> None:
+        """Print the names of the workers that are there."""
+        write(worker["name"] for worker in answer["workers"] if worker["state"] != "gone")
+
     def said(self, document: Document, sentence: str, name: object) -> None:
         """Print the name."""
         write([name])

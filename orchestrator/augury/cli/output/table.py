@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from augury.cli.output import text
+from augury.cli.output import fleet, text
 from augury.cli.output.base import Asked, Document, Judge
 from augury.run import OPEN_SEARCH_STATES
 
@@ -255,6 +255,10 @@ class TableRenderer:
             for worker in workers
         ]
         write(["", *text.table(["WORKER", "HOST", "TYPES", "BUSY", "LAST SEEN"], rows)])
+
+    def workers(self, answer: Document) -> None:
+        """Print a line for each worker and each queue."""
+        write(fleet.lines(answer))
 
     def said(self, document: Document, sentence: str, name: object) -> None:
         """Print the sentence."""
