@@ -40,7 +40,7 @@ from augury.controller.state import (
 from augury.controller.step import step
 from augury.controller.submission import Plan
 from augury.dispatch.broker import BROKER_FAILURES, Broker
-from augury.dispatch.doorbells import PUBLISH_FAILURES, Doorbell, Doorbells
+from augury.dispatch.doorbells import Doorbell, Doorbells
 from augury.errors import AuguryError, RefusedError
 from augury.run import OPEN_STATES, Want
 from augury.spec import Value, number_of_runs
@@ -100,17 +100,15 @@ class Controller:
 
     # --- what has happened (from ingest and reaper) ---
 
-    def run_claimed(self, run: RunRecord) -> None:
-        """An attempt holds a run."""
-        self._mailbox.put(lambda: self._take(Claimed(run.id, run.token)))
-
-    def run_ended(self, run: RunRecord, has_metric: bool | None) -> None:
-        """A run is final."""
-        self._mailbox.put(lambda: self._run_ended(run, has_metric))
-
-    def run_requeued(self, run: RunRecord) -> None:
-        """A lost run is queued again."""
-        self._mailbox.put(lambda: self._take(Requeued(run.id, run.token)))
+    def took_in(
+        self,
+        claimed: Sequence[RunRecord],
+        ended: Sequence[tuple[RunRecord, bool | None]],
+        requeued: Sequence[RunRecord],
+    ) -> None:
+        """Attempts hold runs, runs are final (with or without their metric), lost runs are queued again."""
+        if claimed or ended or requeued:
+            self._mailbox.put(lambda: self._took_in(claimed, ended, requeued))
 
     def slots_changed(self, queue_name: str, slots: int) -> None:
         """So many slots serve a queue."""
@@ -175,9 +173,11 @@ class Controller:
                 time.sleep(_RELOAD_AFTER_SECONDS)
                 self._mailbox.put(self._reload)
 
-    def _take(self, event: Event) -> None:
-        """Take an event in and carry out what follows, in turn."""
-        todo: deque[Action] = deque(step(self._state, event))
+    def _take(self, *batch: Event) -> None:
+        """Take events in and carry out what follows, in turn."""
+        todo: deque[Action] = deque()
+        for event in batch:
+            todo.extend(step(self._state, event))
         while todo:
             rings: list[Doorbell] = []
             while todo and isinstance(todo[0], Ring):
@@ -201,7 +201,7 @@ class Controller:
     def _publish(self, doorbells: Sequence[Doorbell]) -> None:
         try:
             self._doorbells.publish(doorbells)
-        except PUBLISH_FAILURES as error:
+        except BROKER_FAILURES as error:
             # They count as lost: the reaper finds the queue empty and they ring again.
             _log.warning("%d doorbells could not be published: %s", len(doorbells), error)
 
@@ -249,13 +249,26 @@ class Controller:
             lambda c: searches.change_state(c, now, search_id, "paused", pause_reason=reason)
         )
 
-    def _run_ended(self, run: RunRecord, has_metric: bool | None) -> None:
+    def _took_in(
+        self,
+        claimed: Sequence[RunRecord],
+        ended: Sequence[tuple[RunRecord, bool | None]],
+        requeued: Sequence[RunRecord],
+    ) -> None:
+        for run, _ in ended:
+            self._learn(run)
+        self._take(
+            *[Claimed(run.id, run.token) for run in claimed],
+            *[RunEnded(run.id, run.state, has_metric) for run, has_metric in ended],
+            *[Requeued(run.id, run.token) for run in requeued],
+        )
+
+    def _learn(self, run: RunRecord) -> None:
         learning = self._learning.get(run.search_id)
         if learning is not None and run.id in learning.pending:
             del learning.pending[run.id]
             if run.state in _LEARNS_FROM:
                 learning.observations.append(learning.sampling.observation(run))
-        self._take(RunEnded(run.id, run.state, has_metric))
 
     def _slots_changed(self, queue_name: str, slots: int) -> None:
         self._slots[queue_name] = slots

@@ -93,9 +93,10 @@ class Ingest:
                 intake.lose(run, reason)
                 return outcome
 
+            outcome = self._write(work)
             answers = self._broker.answers()
-            self._answer(self._write(work), answers)
-            answers.send()
+            self._answer(outcome, answers)
+            self._send(answers, [outcome])
 
     def _loop(self) -> None:
         while not self._stopping.is_set():
@@ -119,12 +120,24 @@ class Ingest:
                 self._on_hello(message)
         ordered = [message for message in messages if not isinstance(message, Hello)]
         answers = self._broker.answers()
-        with self._lock:
-            for outcome in self._outcomes(ordered):
-                self._answer(outcome, answers)
-        # Committed, so not to be read again; what is lost on the way is asked for or mended later.
-        answers.drop_reports([entry_id for entry_id, _ in entries])
-        answers.send()
+        outcomes: list[Outcome] = []
+        try:
+            with self._lock:
+                for outcome in self._outcomes(ordered):
+                    outcomes.append(outcome)
+                    self._answer(outcome, answers)
+            # Committed, so not to be read again; what is lost on the way is asked for or mended later.
+            answers.drop_reports([entry_id for entry_id, _ in entries])
+        finally:
+            self._send(answers, outcomes)
+
+    def _send(self, answers: Answers, outcomes: Sequence[Outcome]) -> None:
+        """Tell the workers and then the controller what is committed, whether or not the workers hear it."""
+        try:
+            answers.send()
+        finally:
+            for outcome in outcomes:
+                self._controller.took_in(outcome.claimed, outcome.ended, outcome.requeued)
 
     def _outcomes(self, messages: Sequence[Message]) -> Iterator[Outcome]:
         if not messages:
@@ -171,18 +184,12 @@ class Ingest:
             self._controller.missed()
 
     def _answer(self, outcome: Outcome, answers: Answers) -> None:
-        """Tell what is committed: the controller at once, the workers with `answers`."""
+        """Remember what is committed, and collect what there is to say of it."""
         for run_id, attempt in outcome.attempts.items():
             if attempt is None:
                 self._attempts.pop(run_id, None)
             else:
                 self._attempts[run_id] = attempt
-        for run in outcome.claimed:
-            self._controller.run_claimed(run)
-        for run, has_metric in outcome.ended:
-            self._controller.run_ended(run, has_metric)
-        for run in outcome.requeued:
-            self._controller.run_requeued(run)
         # Before the grants: a run may have been left and claimed in one batch.
         unheld = [*outcome.requeued, *outcome.left]
         answers.write_attempts(AttemptState(run.id, run.token, "", "", 0, "") for run in unheld)
