@@ -10,6 +10,7 @@ from billiard import current_process
 from celery import Celery, bootsteps, signals
 from celery.worker.control import Panel
 from kombu import Connection, Exchange, Queue
+from kombu.transport import redis
 
 from augury_workers import protocol
 from augury_workers.handover import SlotKeeper, SlotSetting
@@ -25,8 +26,30 @@ _keeper: SlotKeeper | None = None
 """The slot of this pool child."""
 
 
+class _QoS(redis.QoS):
+    """Acknowledges nothing: of a queue with `no_ack`, nothing is kept to be acknowledged.
+
+    kombu would still strike each message from Redis, where it never was.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        """Do nothing."""
+
+
+class _Channel(redis.Channel):
+    QoS = _QoS
+
+
+class _Transport(redis.Transport):
+    Channel = _Channel
+
+
 class _Connection(Connection):
-    """A broker connection that comes back soon."""
+    """A broker connection that comes back soon, and on which what is taken is acknowledged."""
+
+    def get_transport_cls(self) -> type[_Transport]:
+        """Return the transport of the Redis URLs, the only ones there are."""
+        return _Transport
 
     def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
         """Connect, trying again and again."""
@@ -43,7 +66,8 @@ def make_app(settings: Settings) -> Celery:
         event_serializer="json",
         task_acks_late=False,
         task_ignore_result=True,
-        task_queues=[Queue(settings.queue, Exchange(""), routing_key=settings.queue)],
+        # Taken is acknowledged: what is lost on the way to the slot rings again (decision 0012).
+        task_queues=[Queue(settings.queue, Exchange(""), routing_key=settings.queue, no_ack=True)],
         task_default_queue=settings.queue,
         task_default_exchange="",
         task_default_routing_key=settings.queue,
