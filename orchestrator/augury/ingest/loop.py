@@ -20,13 +20,15 @@ from augury.dispatch.answers import Answers, AttemptState
 from augury.dispatch.broker import BROKER_FAILURES, Broker, Fields
 from augury.errors import RefusedError
 from augury.ingest.intake import Intake, OpenAttempt, Outcome
-from augury.ingest.messages import Hello, Message, Report, parse
+from augury.ingest.messages import Hello, Message, Report, is_ordered, parse
 from augury.logs import LogFiles
 from augury.store.database import FAILURES, Connection, Store
 from augury.store.records import RunRecord, SearchRecord
 
 _READ_AT_MOST = 1000
 _BLOCK_MS = 1000
+_CLAIM_SECONDS = 0.002
+"""So soon after its last report a slot claims the next run, if a doorbell rings."""
 _NOT_NOW = (RefusedError, *FAILURES)
 """Not the fault of a report: it stays in the stream, for later or for the server that has taken over."""
 _log = logging.getLogger(__name__)
@@ -102,6 +104,9 @@ class Ingest:
         while not self._stopping.is_set():
             try:
                 entries = self._broker.read_reports(_READ_AT_MOST, _BLOCK_MS)
+                if self._claims_follow(entries):
+                    self._stopping.wait(_CLAIM_SECONDS)
+                    entries = self._broker.read_reports(_READ_AT_MOST, _BLOCK_MS)
                 if entries:
                     self._take(entries)
                 else:
@@ -112,6 +117,11 @@ class Ingest:
             except Exception:  # noqa: BLE001 - the thread must live on; what is not taken in is read again
                 _log.exception("reports could not be taken in")
                 self._stopping.wait(0.5)
+
+    def _claims_follow(self, entries: Sequence[tuple[bytes, Fields]]) -> bool:
+        """Tell whether slots that get free are about to claim: then one transaction takes all of it in."""
+        reports_only = all(is_ordered(fields) for _, fields in entries)
+        return bool(entries) and reports_only and bool(self._controller.rung())
 
     def _take(self, entries: Sequence[tuple[bytes, Fields]]) -> None:
         messages = [message for _, fields in entries if (message := parse(fields)) is not None]
