@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import warnings
 from typing import Any
@@ -124,6 +125,7 @@ def serve(settings: Settings, slots: SlotSetting, hello: Hello) -> int:
         quiet=True,
     )
     _hush()  # again: setting up its log has put the filters back
+    gc.freeze()  # what was imported stays: not to be looked through again and again, nor copied by each child
     worker.start()
     return int(worker.exitcode or 0)
 

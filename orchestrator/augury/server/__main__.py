@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -105,6 +106,7 @@ def main() -> int:
     except AuguryError as error:
         print(f"augury: {error}", file=sys.stderr)
         return 2
+    gc.freeze()  # what was imported stays: not to be looked through again and again
     service.start()
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.bind((service.settings.host, service.settings.port))
