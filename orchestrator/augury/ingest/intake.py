@@ -63,7 +63,8 @@ class Intake:
     """Takes one batch in.
 
     `known` are the open attempts as they were after the last commit. `requests` caches searches by id,
-    of which only what never changes is used: the request, the queue, the environment.
+    of which only what never changes is used: the request, the queue, the environment. `seen` is when the
+    first report of the batch was there: runs end then, although they may have waited since.
     """
 
     def __init__(
@@ -72,11 +73,13 @@ class Intake:
         requests: MutableMapping[int, SearchRecord],
         logs: LogFiles,
         now: float,
+        seen: float,
     ) -> None:
         self._known = known
         self._requests = requests
         self._logs = logs
         self._now = now
+        self._seen = seen
 
     def __call__(self, connection: Connection, messages: Iterable[Message]) -> Outcome:
         """Apply `messages` in order and return what came of it."""
@@ -218,7 +221,7 @@ class Intake:
                 ended = replace(ended, cause="diverged" if has_metric else "no_metric")
         self._outcome.attempts[run.id] = None
         output = runs.Output(attempt.ack, attempt.log_bytes, dropped)
-        after = runs.finish(self._connection, self._now, run, ended, objective, output)
+        after = runs.finish(self._connection, self._seen, run, ended, objective, output)
         if after is not None:
             self._outcome.ended.append((after, has_metric))
 

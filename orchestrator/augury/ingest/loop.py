@@ -61,6 +61,8 @@ class Ingest:
         self._on_told = on_told
         self._attempts: dict[int, OpenAttempt] = {}
         self._requests: dict[int, SearchRecord] = {}
+        self._seen = 0.0
+        """When the reports at hand were read first, in seconds since 1970."""
         self._unsure = False
         self._generations = itertools.count(1)
         self._stopping = threading.Event()
@@ -88,7 +90,8 @@ class Ingest:
     def lose(self, run: RunRecord, reason: str) -> None:
         """Take a run from an attempt that fell silent."""
         with self._lock:
-            intake = Intake(self._attempts, self._requests, self._logs, time.time())
+            now = time.time()
+            intake = Intake(self._attempts, self._requests, self._logs, now, now)
 
             def work(connection: Connection) -> Outcome:
                 outcome = intake(connection, ())
@@ -104,6 +107,7 @@ class Ingest:
         while not self._stopping.is_set():
             try:
                 entries = self._broker.read_reports(_READ_AT_MOST, _BLOCK_MS)
+                self._seen = time.time()
                 if self._claims_follow(entries):
                     self._stopping.wait(_CLAIM_SECONDS)
                     entries = self._broker.read_reports(_READ_AT_MOST, _BLOCK_MS)
@@ -173,7 +177,7 @@ class Ingest:
                 yield self._commit([replace(message, body={}, data=b"")])
 
     def _commit(self, messages: Sequence[Message]) -> Outcome:
-        intake = Intake(self._attempts, self._requests, self._logs, time.time())
+        intake = Intake(self._attempts, self._requests, self._logs, time.time(), self._seen)
         return self._write(lambda connection: intake(connection, messages))
 
     def _write(self, work: Callable[[Connection], Outcome]) -> Outcome:
