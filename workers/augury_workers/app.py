@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import time
@@ -14,6 +15,7 @@ from celery.worker import state as worker_state
 from celery.worker.control import Panel
 from celery.worker.request import Request
 from kombu import Connection, Exchange, Queue
+from kombu.transport import redis
 
 from augury_workers import protocol
 from augury_workers.duty import LOOK_SECONDS, Denials, Duty
@@ -39,8 +41,30 @@ _denials = Denials()
 """What pool children tell the worker's main process."""
 
 
+class _QoS(redis.QoS):
+    """Acknowledges nothing: of a queue with `no_ack`, nothing is kept to be acknowledged.
+
+    kombu would still strike each message from Redis, where it never was.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        """Do nothing."""
+
+
+class _Channel(redis.Channel):
+    QoS = _QoS
+
+
+class _Transport(redis.Transport):
+    Channel = _Channel
+
+
 class _Connection(Connection):
-    """A broker connection that comes back soon."""
+    """A broker connection that comes back soon, and on which what is taken is acknowledged."""
+
+    def get_transport_cls(self) -> type[_Transport]:
+        """Return the transport of the Redis URLs, the only ones there are."""
+        return _Transport
 
     def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
         """Connect, trying again and again."""
@@ -68,7 +92,8 @@ def make_app(settings: Settings) -> Celery:
         event_serializer="json",
         task_acks_late=False,
         task_ignore_result=True,
-        task_queues=[Queue(settings.queue, Exchange(""), routing_key=settings.queue)],
+        # Taken is acknowledged: what is lost on the way to the slot rings again (decision 0012).
+        task_queues=[Queue(settings.queue, Exchange(""), routing_key=settings.queue, no_ack=True)],
         task_default_queue=settings.queue,
         task_default_exchange="",
         task_default_routing_key=settings.queue,
@@ -126,6 +151,7 @@ def serve(settings: Settings, slots: SlotSetting, hello: Hello) -> int:
         quiet=True,
     )
     _hush()  # again: setting up its log has put the filters back
+    gc.freeze()  # what was imported stays: not to be looked through again and again, nor copied by each child
     worker.start()
     return int(worker.exitcode or 0)
 

@@ -18,6 +18,8 @@ from typing import Any
 
 from augury_workers import platform
 
+_LINE_BYTES = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class SlotSetting:
@@ -90,10 +92,14 @@ class SlotKeeper:
         assert self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            line = self._process.stdout.readline()
+            line = b""
+            # Not readline: on a pipe without a buffer it asks for each byte.
+            while not line.endswith(b"\n"):
+                piece = os.read(self._process.stdout.fileno(), _LINE_BYTES)
+                if not piece:
+                    return None
+                line += piece
         except OSError:
-            return None
-        if not line.endswith(b"\n"):
             return None
         answer: dict[str, Any] = json.loads(line)
         return answer

@@ -12,11 +12,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 from augury.controller.metric_names import explain_missing
-from augury.controller.sampling import Sampling, warm_up
+from augury.controller.restoring import LEARNS_FROM, Learning, learning_of, restore
 from augury.controller.state import (
     Action,
     Ask,
@@ -40,30 +40,16 @@ from augury.controller.state import (
 from augury.controller.step import step
 from augury.controller.submission import Plan
 from augury.dispatch.broker import BROKER_FAILURES, Broker
-from augury.dispatch.doorbells import PUBLISH_FAILURES, Doorbell, Doorbells
+from augury.dispatch.doorbells import Doorbell, Doorbells
 from augury.errors import AuguryError, RefusedError
-from augury.run import OPEN_STATES, Want
-from augury.spec import Value, number_of_runs
-from augury.store import events, points, runs, searches
+from augury.run import Want
+from augury.store import points, runs, searches
 from augury.store.database import Connection, Store
-from augury.store.records import RunRecord, SearchRecord
-from augury_samplers import Observation
+from augury.store.records import RunRecord
 
 T = TypeVar("T")
 _RELOAD_AFTER_SECONDS = 1.0
-_LEARNS_FROM = ("complete", "failed")
-"""Final states that say something about the values of a run."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Learning:
-    """What an adaptive search has to hand its sampler."""
-
-    sampling: Sampling
-    observations: list[Observation] = field(default_factory=list)
-    pending: dict[int, dict[str, Value]] = field(default_factory=dict)
-    memo: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +69,7 @@ class Controller:
         self._broker = broker
         self._doorbells = doorbells
         self._state = State()
-        self._learning: dict[int, _Learning] = {}
+        self._learning: dict[int, Learning] = {}
         self._slots: dict[str, int] = {}
         self._mailbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._loop, name="controller", daemon=True)
@@ -100,17 +86,15 @@ class Controller:
 
     # --- what has happened (from ingest and reaper) ---
 
-    def run_claimed(self, run: RunRecord) -> None:
-        """An attempt holds a run."""
-        self._mailbox.put(lambda: self._take(Claimed(run.id, run.token)))
-
-    def run_ended(self, run: RunRecord, has_metric: bool | None) -> None:
-        """A run is final."""
-        self._mailbox.put(lambda: self._run_ended(run, has_metric))
-
-    def run_requeued(self, run: RunRecord) -> None:
-        """A lost run is queued again."""
-        self._mailbox.put(lambda: self._take(Requeued(run.id, run.token)))
+    def took_in(
+        self,
+        claimed: Sequence[RunRecord],
+        ended: Sequence[tuple[RunRecord, bool | None]],
+        requeued: Sequence[RunRecord],
+    ) -> None:
+        """Attempts hold runs, runs are final (with or without their metric), lost runs are queued again."""
+        if claimed or ended or requeued:
+            self._mailbox.put(lambda: self._took_in(claimed, ended, requeued))
 
     def slots_changed(self, queue_name: str, slots: int) -> None:
         """So many slots serve a queue."""
@@ -175,9 +159,11 @@ class Controller:
                 time.sleep(_RELOAD_AFTER_SECONDS)
                 self._mailbox.put(self._reload)
 
-    def _take(self, event: Event) -> None:
-        """Take an event in and carry out what follows, in turn."""
-        todo: deque[Action] = deque(step(self._state, event))
+    def _take(self, *batch: Event) -> None:
+        """Take events in and carry out what follows, in turn."""
+        todo: deque[Action] = deque()
+        for event in batch:
+            todo.extend(step(self._state, event))
         while todo:
             rings: list[Doorbell] = []
             while todo and isinstance(todo[0], Ring):
@@ -201,7 +187,7 @@ class Controller:
     def _publish(self, doorbells: Sequence[Doorbell]) -> None:
         try:
             self._doorbells.publish(doorbells)
-        except PUBLISH_FAILURES as error:
+        except BROKER_FAILURES as error:
             # They count as lost: the reaper finds the queue empty and they ring again.
             _log.warning("%d doorbells could not be published: %s", len(doorbells), error)
 
@@ -249,13 +235,26 @@ class Controller:
             lambda c: searches.change_state(c, now, search_id, "paused", pause_reason=reason)
         )
 
-    def _run_ended(self, run: RunRecord, has_metric: bool | None) -> None:
+    def _took_in(
+        self,
+        claimed: Sequence[RunRecord],
+        ended: Sequence[tuple[RunRecord, bool | None]],
+        requeued: Sequence[RunRecord],
+    ) -> None:
+        for run, _ in ended:
+            self._learn(run)
+        self._take(
+            *[Claimed(run.id, run.token) for run in claimed],
+            *[RunEnded(run.id, run.state, has_metric) for run, has_metric in ended],
+            *[Requeued(run.id, run.token) for run in requeued],
+        )
+
+    def _learn(self, run: RunRecord) -> None:
         learning = self._learning.get(run.search_id)
         if learning is not None and run.id in learning.pending:
             del learning.pending[run.id]
-            if run.state in _LEARNS_FROM:
+            if run.state in LEARNS_FROM:
                 learning.observations.append(learning.sampling.observation(run))
-        self._take(RunEnded(run.id, run.state, has_metric))
 
     def _slots_changed(self, queue_name: str, slots: int) -> None:
         self._slots[queue_name] = slots
@@ -288,7 +287,7 @@ class Controller:
 
         search_id, first = self._store.writer.call(work)
         ids = range(first, first + len(plan.assignments))
-        learning = _learning(plan.sampling)
+        learning = learning_of(plan.sampling)
         if learning is not None:
             learning.memo = plan.memo
             for run_id, assignment in zip(ids, plan.assignments, strict=True):
@@ -356,69 +355,11 @@ class Controller:
         for name, slots in self._slots.items():
             self._state.queue(name).slots = slots
         with self._store.read() as connection:
-            opened = [self._restore(connection, search) for search in searches.open_searches(connection)]
-        for search in opened:
+            opened = [restore(connection, search) for search in searches.open_searches(connection)]
+        for search, learning in opened:
+            if learning is not None:
+                self._learning[search.id] = learning
             self._take(SearchOpened(search))
-
-    def _restore(self, connection: Connection, record: SearchRecord) -> SearchProgress:
-        spec = record.spec
-        sampling = Sampling(spec) if spec.kind == "bayesian" else None
-        progress = SearchProgress(
-            record.id,
-            record.queue,
-            adaptive=sampling is not None,
-            limit=spec.parallel_runs,
-            num_runs=number_of_runs(spec),
-            metric=spec.metric,
-            created=record.created_runs,
-            paused=record.state == "paused",
-            want=record.want,
-        )
-        for run_id, token, state in runs.open_tokens(connection, record.id):
-            progress.tokens[run_id] = token
-            if state == "queued":
-                progress.waiting.append(run_id)
-            else:
-                progress.held.add(run_id)
-        progress.final = progress.created - progress.open_runs
-        if spec.metric is not None:
-            _count_metrics(connection, record, spec.metric, progress)
-        learning = _learning(sampling)
-        if learning is not None:
-            self._restore_learning(connection, record, learning)
-        return progress
-
-    def _restore_learning(self, connection: Connection, record: SearchRecord, learning: _Learning) -> None:
-        learning.memo = record.memo
-        learning.observations = [
-            learning.sampling.observation(run)
-            for run in searches.landed_runs(connection, record.id)
-            if run.state in _LEARNS_FROM
-        ]
-        for run in runs.of_search(connection, record.id):
-            if run.state not in OPEN_STATES:
-                continue
-            learning.pending[run.id] = learning.sampling.values_of(run.assignment)
-        self._learning[record.id] = learning
-
-
-def _learning(sampling: Sampling | None) -> _Learning | None:
-    if sampling is None or not sampling.adaptive:
-        return None
-    warm_up()
-    return _Learning(sampling)
-
-
-def _count_metrics(
-    connection: Connection, record: SearchRecord, metric: str, progress: SearchProgress
-) -> None:
-    """Count the runs with their metric, and those without it since the search was last resumed."""
-    reported = points.reported(connection, record.id, metric)
-    since = events.last_change(connection, record.id)
-    for run in searches.landed_runs(connection, record.id):
-        if run.state in _LEARNS_FROM:
-            progress.with_metric += run.id in reported
-            progress.without_metric += run.id not in reported and (run.landed or 0) > since
 
 
 def _progress(search_id: int, plan: Plan, queue_name: str, *, adaptive: bool) -> SearchProgress:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from redis.client import Pipeline
-
+from augury.dispatch.lane import Command, Lane, script
 from augury_workers import protocol
 from augury_workers.protocol import Keys, Secret
 
@@ -25,8 +24,9 @@ class AttemptState(NamedTuple):
 class Answers:
     """Grants, denials, acknowledgements and wishes on their way; nothing is sent before `send`."""
 
-    def __init__(self, pipeline: Pipeline, keys: Keys, secrets: Sequence[Secret], epoch: int) -> None:
-        self._pipe = pipeline
+    def __init__(self, lane: Lane, keys: Keys, secrets: Sequence[Secret], epoch: int) -> None:
+        self._lane = lane
+        self._commands: list[Command] = []
         self._keys = keys
         self._secrets = secrets
         self._epoch = epoch
@@ -37,7 +37,7 @@ class Answers:
         Raises:
             redis.RedisError: some or all of it was not done.
         """
-        self._pipe.execute()
+        self._lane.call(self._commands)
 
     def grant(self, state: AttemptState, order: Mapping[str, Any], kid: str) -> None:
         """Give an attempt its order, signed with the key of its claim; refused when another server leads."""
@@ -53,7 +53,7 @@ class Answers:
             state.gen,
             entry,
         ]
-        self._pipe.eval(protocol.GRANT, len(keys), *keys, *values)
+        self._commands.append(script(protocol.GRANT, keys, values))
 
     def deny(self, nonce: str, reason: protocol.Denial) -> None:
         """Refuse a claim."""
@@ -62,26 +62,26 @@ class Answers:
     def acknowledge(self, acks: Iterable[tuple[int, int]], ended: Iterable[int]) -> None:
         """Tell attempts (run id, last report taken in); let the hashes of ended runs expire."""
         for run_id, ack in acks:
-            self._pipe.hset(self._keys.attempt(run_id), "ack", str(ack))
+            self._commands.append(("HSET", self._keys.attempt(run_id), "ack", ack))
         for run_id in ended:
-            self._pipe.expire(self._keys.attempt(run_id), protocol.ATTEMPT_EXPIRE_SECONDS)
+            self._commands.append(("EXPIRE", self._keys.attempt(run_id), protocol.ATTEMPT_EXPIRE_SECONDS))
 
     def write_attempts(self, states: Iterable[AttemptState]) -> None:
         """Write the hashes of attempts anew; that of a later attempt stays."""
         for state in states:
             values: list[str | int] = [state.token, state.nonce, state.want, state.ack, state.gen]
-            self._pipe.eval(protocol.MEND, 1, self._keys.attempt(state.run_id), *values)
+            self._commands.append(script(protocol.MEND, [self._keys.attempt(state.run_id)], values))
 
     def wake(self, runs: Iterable[tuple[int, str, str]]) -> None:
         """Tell attempts (run id, nonce, want) that they shall stop or be killed."""
         for run_id, nonce, want in runs:
-            self._pipe.hset(self._keys.attempt(run_id), "want", want)
+            self._commands.append(("HSET", self._keys.attempt(run_id), "want", want))
             self._post(nonce, protocol.wake_entry())
 
     def drop_reports(self, ids: Sequence[bytes]) -> None:
         """Remove reports that are committed."""
-        self._pipe.xdel(self._keys.reports, *ids)
+        self._commands.append(("XDEL", self._keys.reports, *ids))
 
     def _post(self, nonce: str, entry: str) -> None:
-        self._pipe.rpush(self._keys.box(nonce), entry)
-        self._pipe.expire(self._keys.box(nonce), protocol.BOX_EXPIRE_SECONDS)
+        box = self._keys.box(nonce)
+        self._commands += [("RPUSH", box, entry), ("EXPIRE", box, protocol.BOX_EXPIRE_SECONDS)]

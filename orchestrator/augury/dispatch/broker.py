@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 import redis
 
 from augury.dispatch.answers import Answers
+from augury.dispatch.lane import Lane
 from augury_workers import protocol
 from augury_workers.protocol import Keys, Secret
 
@@ -39,6 +40,7 @@ class Broker:
         self._redis = redis.Redis.from_url(
             redis_url, socket_timeout=10, socket_connect_timeout=5, health_check_interval=15
         )
+        self._reading, self._saying = Lane(redis_url), Lane(redis_url)
         self._keys = keys
         self._secrets = secrets
         self._epoch = epoch
@@ -46,6 +48,8 @@ class Broker:
     def close(self) -> None:
         """Close all connections."""
         self._redis.close()
+        self._reading.close()
+        self._saying.close()
 
     def lead(self) -> None:
         """Say that this server leads."""
@@ -59,13 +63,12 @@ class Broker:
 
     def read_reports(self, count: int, block_ms: int) -> list[tuple[bytes, Fields]]:
         """Return the oldest reports that are not taken in yet, waiting `block_ms` for the first."""
-        answer = self._redis.xread({self._keys.reports: "0"}, count=count, block=block_ms)
-        streams = cast("list[tuple[bytes, list[tuple[bytes, Fields]]]]", answer)
+        command = ("XREAD", "COUNT", count, "BLOCK", block_ms, "STREAMS", self._keys.reports, "0")
+        [streams] = self._reading.call([command])
         if not streams:
             return []
-        if isinstance(streams, dict):
-            return [entry for batch in next(iter(streams.values())) for entry in batch]
-        return streams[0][1]
+        [(_, entries)] = streams
+        return [(entry_id, dict(zip(flat[::2], flat[1::2], strict=True))) for entry_id, flat in entries]
 
     def pending_reports(self) -> int:
         """Return how many reports wait to be taken in."""
@@ -75,7 +78,7 @@ class Broker:
 
     def answers(self) -> Answers:
         """Return a collection of things to say in one round trip."""
-        return Answers(self._redis.pipeline(transaction=False), self._keys, self._secrets, self._epoch)
+        return Answers(self._saying, self._keys, self._secrets, self._epoch)
 
     def beats(self, run_ids: Sequence[int]) -> list[Beat | None]:
         """Return what the hashes of open attempts say; None where one is missing."""

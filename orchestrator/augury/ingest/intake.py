@@ -65,7 +65,8 @@ class Intake:
 
     `admit` says why a claim is refused, whatever its run. `known` are the open attempts as they were after
     the last commit. `requests` caches searches by id, of which only what never changes is used: the request,
-    the queue, the environment.
+    the queue, the environment. `seen` is when the first report of the batch was there: runs end then,
+    although they may have waited since.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Intake:
         requests: MutableMapping[int, SearchRecord],
         logs: LogFiles,
         now: float,
+        seen: float,
         admit: Callable[[Claim], Refusal | None],
     ) -> None:
         self._admit = admit
@@ -81,6 +83,7 @@ class Intake:
         self._requests = requests
         self._logs = logs
         self._now = now
+        self._seen = seen
 
     def __call__(self, connection: Connection, messages: Iterable[Message]) -> Outcome:
         """Apply `messages` in order and return what came of it."""
@@ -227,7 +230,7 @@ class Intake:
                 ended = replace(ended, cause="diverged" if has_metric else "no_metric")
         self._outcome.attempts[run.id] = None
         output = runs.Output(attempt.ack, attempt.log_bytes, dropped)
-        after = runs.finish(self._connection, self._now, run, ended, objective, output)
+        after = runs.finish(self._connection, self._seen, run, ended, objective, output)
         if after is not None:
             self._outcome.ended.append((after, has_metric))
 

@@ -21,13 +21,15 @@ from augury.dispatch.broker import BROKER_FAILURES, Broker, Fields
 from augury.errors import RefusedError
 from augury.ingest.admission import Refusal
 from augury.ingest.intake import Intake, OpenAttempt, Outcome
-from augury.ingest.messages import Claim, Hello, Message, Report, parse
+from augury.ingest.messages import Claim, Hello, Message, Report, is_ordered, parse
 from augury.logs import LogFiles
 from augury.store.database import FAILURES, Connection, Store
 from augury.store.records import RunRecord, SearchRecord
 
 _READ_AT_MOST = 1000
 _BLOCK_MS = 1000
+_CLAIM_SECONDS = 0.002
+"""So soon after its last report a slot claims the next run, if a doorbell rings."""
 _NOT_NOW = (RefusedError, *FAILURES)
 """Not the fault of a report: it stays in the stream, for later or for the server that has taken over."""
 _log = logging.getLogger(__name__)
@@ -62,6 +64,8 @@ class Ingest:
         self._on_told = on_told
         self._attempts: dict[int, OpenAttempt] = {}
         self._requests: dict[int, SearchRecord] = {}
+        self._seen = 0.0
+        """When the reports at hand were read first, in seconds since 1970."""
         self._unsure = False
         self._generations = itertools.count(1)
         self._stopping = threading.Event()
@@ -89,21 +93,26 @@ class Ingest:
     def lose(self, run: RunRecord, reason: str) -> None:
         """Take a run from an attempt that fell silent."""
         with self._lock:
-            intake = self._intake()
+            intake = self._intake(time.time())
 
             def work(connection: Connection) -> Outcome:
                 outcome = intake(connection, ())
                 intake.lose(run, reason)
                 return outcome
 
+            outcome = self._write(work)
             answers = self._broker.answers()
-            self._answer(self._write(work), answers)
-            answers.send()
+            self._answer(outcome, answers)
+            self._send(answers, [outcome])
 
     def _loop(self) -> None:
         while not self._stopping.is_set():
             try:
                 entries = self._broker.read_reports(_READ_AT_MOST, _BLOCK_MS)
+                self._seen = time.time()
+                if self._claims_follow(entries):
+                    self._stopping.wait(_CLAIM_SECONDS)
+                    entries = self._broker.read_reports(_READ_AT_MOST, _BLOCK_MS)
                 if entries:
                     self._take(entries)
                 else:
@@ -115,6 +124,11 @@ class Ingest:
                 _log.exception("reports could not be taken in")
                 self._stopping.wait(0.5)
 
+    def _claims_follow(self, entries: Sequence[tuple[bytes, Fields]]) -> bool:
+        """Tell whether slots that get free are about to claim: then one transaction takes all of it in."""
+        reports_only = all(is_ordered(fields) for _, fields in entries)
+        return bool(entries) and reports_only and bool(self._controller.rung())
+
     def _take(self, entries: Sequence[tuple[bytes, Fields]]) -> None:
         messages = [message for _, fields in entries if (message := parse(fields)) is not None]
         for message in messages:
@@ -122,12 +136,24 @@ class Ingest:
                 self._on_hello(message)
         ordered = [message for message in messages if not isinstance(message, Hello)]
         answers = self._broker.answers()
-        with self._lock:
-            for outcome in self._outcomes(ordered):
-                self._answer(outcome, answers)
-        # Committed, so not to be read again; what is lost on the way is asked for or mended later.
-        answers.drop_reports([entry_id for entry_id, _ in entries])
-        answers.send()
+        outcomes: list[Outcome] = []
+        try:
+            with self._lock:
+                for outcome in self._outcomes(ordered):
+                    outcomes.append(outcome)
+                    self._answer(outcome, answers)
+            # Committed, so not to be read again; what is lost on the way is asked for or mended later.
+            answers.drop_reports([entry_id for entry_id, _ in entries])
+        finally:
+            self._send(answers, outcomes)
+
+    def _send(self, answers: Answers, outcomes: Sequence[Outcome]) -> None:
+        """Tell the workers and then the controller what is committed, whether or not the workers hear it."""
+        try:
+            answers.send()
+        finally:
+            for outcome in outcomes:
+                self._controller.took_in(outcome.claimed, outcome.ended, outcome.requeued)
 
     def _outcomes(self, messages: Sequence[Message]) -> Iterator[Outcome]:
         if not messages:
@@ -153,11 +179,11 @@ class Ingest:
                 yield self._commit([replace(message, body={}, data=b"")])
 
     def _commit(self, messages: Sequence[Message]) -> Outcome:
-        intake = self._intake()
+        intake = self._intake(self._seen)
         return self._write(lambda connection: intake(connection, messages))
 
-    def _intake(self) -> Intake:
-        return Intake(self._attempts, self._requests, self._logs, time.time(), self._admit)
+    def _intake(self, seen: float) -> Intake:
+        return Intake(self._attempts, self._requests, self._logs, time.time(), seen, self._admit)
 
     def _write(self, work: Callable[[Connection], Outcome]) -> Outcome:
         try:
@@ -177,18 +203,12 @@ class Ingest:
             self._controller.missed()
 
     def _answer(self, outcome: Outcome, answers: Answers) -> None:
-        """Tell what is committed: the controller at once, the workers with `answers`."""
+        """Remember what is committed, and collect what there is to say of it."""
         for run_id, attempt in outcome.attempts.items():
             if attempt is None:
                 self._attempts.pop(run_id, None)
             else:
                 self._attempts[run_id] = attempt
-        for run in outcome.claimed:
-            self._controller.run_claimed(run)
-        for run, has_metric in outcome.ended:
-            self._controller.run_ended(run, has_metric)
-        for run in outcome.requeued:
-            self._controller.run_requeued(run)
         # Before the grants: a run may have been left and claimed in one batch.
         unheld = [*outcome.requeued, *outcome.left]
         answers.write_attempts(AttemptState(run.id, run.token, "", "", 0, "") for run in unheld)

@@ -73,6 +73,11 @@ class Report:
 Message: TypeAlias = Claim | Died | Hello | Report
 
 
+def is_ordered(fields: Fields) -> bool:
+    """Tell whether an entry is a numbered report: of an attempt that holds its run already."""
+    return b"k" not in fields
+
+
 def parse(fields: Fields) -> Message | None:
     """Read an entry of the stream; None (and a line in the log) when it is malformed."""
     try:
@@ -83,7 +88,7 @@ def parse(fields: Fields) -> Message | None:
 
 
 def _parse(fields: Fields) -> Message:
-    if b"k" not in fields:
+    if is_ordered(fields):
         run_id, token, nonce = parse_origin(text(fields, b"a"))
         body = json.loads(fields[b"j"])
         if not isinstance(body, dict):

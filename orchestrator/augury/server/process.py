@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -46,6 +47,7 @@ def serve(
     service: Service, listening: socket.socket, hosts: Collection[str], ready: Callable[[], None]
 ) -> None:
     """Serve until asked to end; `ready` is called once requests are answered."""
+    gc.freeze()  # what was imported stays: not to be looked through again and again
     app = build(service, hosts)
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
     server = _Server(config, service, ready)

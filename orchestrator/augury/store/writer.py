@@ -1,4 +1,8 @@
-"""The one thread that writes: closures queue up, many share a transaction, answers come after COMMIT."""
+"""The one connection that writes: closures queue up, many share a transaction, answers come after COMMIT.
+
+Who finds nobody else writing writes itself. Else a closure queues for the writer's thread: handing each one
+over and back would cost as much as the transaction does.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +43,11 @@ class Writer:
         self._connection: Connection | None = None
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._stopping = False
+        self._waiting = 0
         self._lock = threading.Lock()
+        """Guards `_stopping`, `_waiting` and the order of the queue."""
+        self._turn = threading.Lock()
+        """Held by the thread that uses the connection."""
         self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
         self._thread.start()
 
@@ -53,12 +61,26 @@ class Writer:
         with self._lock:
             if self._stopping:
                 raise UnavailableError("the store is closed")
+            self._waiting += 1
             self._queue.put((work, future))
         return future
 
     def call(self, work: Callable[[Connection], T]) -> T:
-        """Queue `work` and wait until it is committed."""
-        return self.submit(work).result()
+        """Do `work` in its turn and return when it is committed.
+
+        Raises:
+            UnavailableError: the store is closed.
+        """
+        with self._lock:
+            free = not (self._waiting or self._stopping) and self._turn.acquire(blocking=False)
+        if not free:
+            return self.submit(work).result()
+        future: Future[T] = Future()
+        try:
+            self._run([(work, future)])
+        finally:
+            self._turn.release()
+        return future.result()
 
     def stop(self) -> None:
         """Commit what is queued and end the thread; nothing is taken any more."""
@@ -76,11 +98,15 @@ class Writer:
                 if item is None:
                     break
                 group.append(item)
-            # A cancelled one is left out; from here on none can be cancelled.
-            self._run([one for one in group if one[1].set_running_or_notify_cancel()])
+            with self._turn:
+                # A cancelled one is left out; from here on none can be cancelled.
+                self._run([one for one in group if one[1].set_running_or_notify_cancel()])
+            with self._lock:
+                self._waiting -= len(group)
             if item is not None:
                 item = self._queue.get()
-        self._disconnect()
+        with self._turn:
+            self._disconnect()
 
     def _run(self, group: list[_Item], *, again: bool = True) -> None:
         if not group:

@@ -324,3 +324,35 @@ def test_assignments_are_stored_with_their_search_or_not_at_all(store: Store) ->
     with pytest.raises(RuntimeError):
         store.writer.call(fails)
     assert new_search(store, 2) == (1, [1, 2])
+
+
+def test_callers_at_once_take_turns(store: Store) -> None:
+    """Some write by themselves, some through the writer's thread: never two at the same time."""
+    inside: list[int] = []
+    most: list[int] = []
+
+    def work(_: Connection) -> None:
+        inside.append(1)
+        most.append(len(inside))
+        inside.pop()
+
+    def many() -> None:
+        for _ in range(50):
+            store.writer.call(work)
+
+    threads = [threading.Thread(target=many) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert most == [1] * 200
+
+
+def test_a_call_waits_for_what_was_submitted_before_it(store: Store) -> None:
+    order: list[str] = []
+    called = threading.Thread(target=lambda: store.writer.call(lambda _: order.append("second")))
+    with busy(store):
+        store.writer.submit(lambda _: order.append("first"))
+        called.start()
+    called.join(SECONDS)
+    assert order == ["first", "second"]

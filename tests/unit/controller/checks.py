@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from timeline import Violation
 
-from augury.controller import loop
+from augury.controller import restoring
 from augury.controller.sampling import number_of_runs
 from augury.run import FINAL_STATES, MAX_LOST_ATTEMPTS
 from augury.store import points, runs, searches
@@ -32,10 +32,11 @@ def check_memory(world: World) -> None:
     """What the controller remembers equals what a new one would read from the store."""
     server = world.server
     assert server is not None
-    fresh = loop.Controller(world.store, server.broker, server.controller._doorbells)  # type: ignore[arg-type]
     with world.store.peek() as connection:
         records = searches.open_searches(connection)
-        stored = {record.id: fresh._restore(connection, record) for record in records}
+        restored = {record.id: restoring.restore(connection, record) for record in records}
+    stored = {search_id: progress for search_id, (progress, _) in restored.items()}
+    learnings = {search_id: learning for search_id, (_, learning) in restored.items() if learning}
     known = server.controller._state.searches
     require(set(known) == set(stored), f"searches {sorted(known)} are open, not {sorted(stored)}")
     for search_id, search in stored.items():
@@ -44,7 +45,7 @@ def check_memory(world: World) -> None:
             require(here == there, f"search {search_id} remembers {name} {here}, not {there}")
         queued = {*known[search_id].waiting, *known[search_id].rung}
         require(queued == set(search.waiting), f"search {search_id} remembers other queued runs")
-        check_learning(search_id, server.controller._learning, fresh._learning)
+        check_learning(search_id, server.controller._learning, learnings)
     check_pauses(world, known, stored)
 
 

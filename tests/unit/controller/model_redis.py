@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import redis
-from kombu.exceptions import OperationalError as BrokerError
+from redis import ConnectionError as BrokerError
 
 from augury.dispatch.answers import Answers, AttemptState
 from augury.dispatch.broker import Beat, Broker, Fields

@@ -75,7 +75,7 @@ OF_STEP = [
     Mutant("the oldest search is served first", _STEP, "(one.in_flight, one.served)", "one.id"),
 ]  # fmt: skip
 
-_RUNS, _LOOP = "augury.store.runs", "augury.controller.loop"
+_RUNS, _LOOP, _RESTORING = "augury.store.runs", "augury.controller.loop", "augury.controller.restoring"
 _INTAKE, _INGEST, _REAPER = "augury.ingest.intake", "augury.ingest.loop", "augury.reaper"
 
 OF_SERVER = [
@@ -91,20 +91,20 @@ OF_SERVER = [
     Mutant("a dead attempt is not answered", _INTAKE, "            self._outcome.left.append(run)\n", "            pass\n"),
     Mutant("what a failed commit did is not read again", _INGEST, "            self._controller.missed()\n", "", ("commit answer",)),
     Mutant("orders have no lease", _INGEST, "self._environments, self._lost_after)", "self._environments, None)", ("slow", "worker cut off",)),
-    Mutant("requeued runs are not told", _INGEST, "            self._controller.run_requeued(run)\n", "            pass\n"),
+    Mutant("requeued runs are not told", _INGEST, "outcome.ended, outcome.requeued)", "outcome.ended, ())"),
     Mutant("lost reports are not asked for", _REAPER, "        return same\n", "        return False\n", ("reports lost",)),
     Mutant("missing hashes are not written", _REAPER, "return beat is not None and (beat", "return beat is None or (beat"),
     Mutant("lost doorbells are not found", _REAPER, "self._controller.doorbells_lost(queue)", "pass"),
     Mutant("silent attempts are never given up", _REAPER, "if silent <= lost_after or not", "if silent >= 0 or not", ("worker dies",)),
     Mutant("a failed command is not read again", _LOOP, "                future.set_exception(error)\n                raise\n", "                future.set_exception(error)\n", ("commit", "commit answer",)),
-    Mutant("held runs are forgotten at a restart", _LOOP, "progress.held.add(run_id)", "progress.rung.add(run_id)"),
-    Mutant("the memo is forgotten at a restart", _LOOP, "        learning.memo = record.memo\n", ""),
-    Mutant("pending runs are forgotten at a restart", _LOOP, "            learning.pending[run.id] = learning.sampling.values_of(run.assignment)\n", "            pass\n"),
-    Mutant("a resumed search is paused again by a restart", _LOOP, " and (run.landed or 0) > since", "", ("silent",)),
-    Mutant("a failed run without its metric is forgotten at a restart", _LOOP, "        if run.state in _LEARNS_FROM:\n            progress", '        if run.state == "complete":\n            progress'),
+    Mutant("held runs are forgotten at a restart", _RESTORING, "progress.held.add(run_id)", "progress.rung.add(run_id)"),
+    Mutant("the memo is forgotten at a restart", _RESTORING, "    learning.memo = record.memo\n", ""),
+    Mutant("pending runs are forgotten at a restart", _RESTORING, "            learning.pending[run.id] = learning.sampling.values_of(run.assignment)\n", "            pass\n"),
+    Mutant("a resumed search is paused again by a restart", _RESTORING, " and (run.landed or 0) > since", "", ("silent",)),
+    Mutant("a failed run without its metric is forgotten at a restart", _RESTORING, "if run.state in LEARNS_FROM]", 'if run.state == "complete"]'),
     Mutant("the memo is not kept", _LOOP, "        learning.memo = memo\n", ""),
     Mutant("a killed run stays pending", _LOOP, "                learning.pending.pop(run_id, None)\n", "                pass\n"),
-    Mutant("a result is not told to the sampler", _LOOP, "            if run.state in _LEARNS_FROM:\n                learning.observations", "            if run.state == 'complete':\n                learning.observations"),
+    Mutant("a result is not told to the sampler", _LOOP, "            if run.state in LEARNS_FROM:\n                learning.observations", "            if run.state == 'complete':\n                learning.observations"),
     Mutant("exhaustion is not told", _LOOP, "return step(self._state, Exhausted(search_id))", "return []"),
     Mutant("a wish does not reach held runs", _LOOP, "held = runs.raise_want(connection, [run.id for run in members if run.id not in set(killed)], want)", "held = []", ("slow",)),
 ]  # fmt: skip

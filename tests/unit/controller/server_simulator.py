@@ -369,8 +369,8 @@ def inside(world: World) -> Iterator[None]:
         # By the globals of the classes: they may be those of a mutant.
         for part in (controller_module.Controller, ingest_module.Ingest, reaper_module.Reaper):
             patches.enter_context(mock.patch.dict(part.__init__.__globals__, time=clock))
-        controller = controller_module.Controller.__init__.__globals__
-        patches.enter_context(mock.patch.dict(controller, warm_up=lambda: None))
+        restoring = controller_module.learning_of.__globals__
+        patches.enter_context(mock.patch.dict(restoring, warm_up=lambda: None))
         patches.enter_context(mock.patch.dict(orders.build.__globals__, GRACE_SECONDS=1.0))
         patches.enter_context(mock.patch.object(sampling, "create", create))
         yield

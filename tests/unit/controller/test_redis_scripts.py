@@ -1,7 +1,8 @@
-"""The scripts by which the server changes attempts in Redis, on a real server: the newer always stays."""
+"""What the server says to Redis, on a real one: scripts that let the newer stay, doorbells, reports."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tempfile
@@ -12,9 +13,11 @@ from typing import Any
 
 import pytest
 import redis
+from celery import Celery
 
 from augury.dispatch.answers import AttemptState
 from augury.dispatch.broker import Broker
+from augury.dispatch.doorbells import Doorbell, Doorbells
 from augury.local.broker import find_binary
 from augury_workers import protocol
 from augury_workers.protocol import Keys, Secret
@@ -154,3 +157,52 @@ def test_workers_are_told_who_is_drained_or_refused_and_when_it_is_over(
     assert (client.smembers(KEYS.drained), client.exists(KEYS.refused)) == ({b"a@h"}, 0)
     broker.tell_workers(frozenset(), {})
     assert client.exists(KEYS.drained) == 0
+
+
+def test_a_doorbell_is_the_message_that_celery_would_send(url: str, client: redis.Redis) -> None:
+    app = Celery("augury", broker=protocol.celery_url(url), set_as_current=False)
+    app.conf.broker_transport_options = {"global_keyprefix": KEYS.prefix}
+    app.send_task(
+        protocol.TASK_NAME,
+        task_id="run-401.2",
+        kwargs={"run": 401, "token": 2},
+        queue="k80",
+        argsrepr="()",
+        kwargsrepr="run 401, token 2",
+    )
+    Doorbells(url, KEYS).publish([Doorbell(401, 2, "k80")])
+    key = KEYS.prefix + "k80"
+    # The oldest stands last, where workers take from.
+    ours, theirs = (json.loads(text) for text in client.lrange(key, 0, -1))
+    for message in (ours, theirs):
+        assert message["properties"].pop("delivery_tag")
+        assert message["properties"].pop("reply_to")
+        assert message["headers"].pop("origin")
+    assert ours == theirs
+
+
+def test_scripts_that_redis_has_forgotten_are_sent_again(broker: Broker, client: redis.Redis) -> None:
+    grant(broker, 1, "aa")
+    client.script_flush()
+    grant(broker, 2, "bb")
+    assert say(client, 2, "bb") == "yours"
+
+
+def test_a_connection_that_was_cut_is_opened_again(broker: Broker, client: redis.Redis) -> None:
+    grant(broker, 1, "aa")
+    client.client_kill_filter(_type="normal", skipme=True)
+    grant(broker, 2, "bb")
+    assert say(client, 2, "bb") == "yours"
+
+
+def test_reports_are_read_oldest_first_and_dropped_when_taken_in(broker: Broker, client: redis.Redis) -> None:
+    assert broker.read_reports(10, 1) == []
+    for number in (b"1", b"2", b"3"):
+        client.xadd(KEYS.reports, {"k": "x", "d": b"\xff" + number})
+    [(first, fields), (second, _)] = broker.read_reports(2, 1)
+    assert fields == {b"k": b"x", b"d": b"\xff1"}
+    answers = broker.answers()
+    answers.drop_reports([first, second])
+    answers.send()
+    [(_, fields)] = broker.read_reports(10, 1)
+    assert fields[b"d"] == b"\xff3"

@@ -125,13 +125,14 @@ async def _stream(
         yield ": connected\n\n"
         while True:
             found = await run_in_threadpool(_after, service, last, search_id, run_id)
-            for event in found:
-                last = event.id
-                yield _event_text(event)
-            hints = _hint_texts(service, reader, search_id, run_id)
-            for text in hints:
-                yield text
-            quiet = 0.0 if found or hints else quiet + _LOOK_SECONDS
+            texts = [_event_text(event) for event in found]
+            texts += _hint_texts(service, reader, search_id, run_id)
+            if found:
+                last = found[-1].id
+            if texts:
+                # At once: what passes through the layers of the HTTP server costs more than writing it does.
+                yield "".join(texts)
+            quiet = 0.0 if texts else quiet + _LOOK_SECONDS
             if quiet >= _KEEP_ALIVE_SECONDS:
                 quiet = 0.0
                 yield ": keep-alive\n\n"
