@@ -8,6 +8,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from augury_workers import platform, protocol
 from augury_workers.link import parse_url
@@ -67,6 +68,8 @@ def parse(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
     instance = environment.get("AUGURY_INSTANCE") or protocol.DEFAULT_INSTANCE
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", instance):
         raise SettingError(f"AUGURY_INSTANCE: '{instance}' may hold only letters, digits, '.', '_' and '-'")
+    if instance != protocol.LOCAL_INSTANCE:
+        _check_url(environment)
     _check_secret(environment)
     slots = arguments.slots or _slots_of(environment)
     host = socket.gethostname() or "localhost"
@@ -91,6 +94,22 @@ def default_state_dir(environment: Mapping[str, str], host: str) -> str:
     return str(Path(base, "augury", host))
 
 
+def _check_url(environment: Mapping[str, str]) -> None:
+    url = environment.get("AUGURY_URL", "")
+    if not url:
+        raise SettingError(
+            "AUGURY_URL is not set: code and outputs travel through the server; give its URL, "
+            "as in http://server:8800"
+        )
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits:
+        raise SettingError(f"AUGURY_URL: '{url}' is not of the form http://server:8800")
+
+
 def _check_secret(environment: Mapping[str, str]) -> None:
     path = environment.get("AUGURY_SECRET_FILE", "")
     if not path:
@@ -105,8 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m augury_workers",
         description="Start an Augury worker: it takes runs of one machine type and executes one per slot.",
-        epilog="AUGURY_REDIS_URL and AUGURY_SECRET_FILE must be set; AUGURY_INSTANCE names the instance "
-        "(default main).",
+        epilog="AUGURY_REDIS_URL, AUGURY_URL and AUGURY_SECRET_FILE must be set; AUGURY_INSTANCE names the "
+        "instance (default main).",
     )
     parser.add_argument(
         "--machine-type",
