@@ -119,7 +119,7 @@ def test_two_versions_of_the_code_run_side_by_side(cluster: Cluster) -> None:
     service, token = with_worker(cluster)
     one = uploaded(cluster, token, **{"sub/code.sh": b"echo one $(pwd) $PWD; ls", "a": b"", "empty": None})
     other = uploaded(cluster, token, **{"sub/code.sh": b"echo other; ls .."})
-    command = "bash code.sh; sleep 0.2 # :a:"
+    command = "bash code.sh; sleep 0.2; : :a:"
     first = service.submit(grid(4, command, snapshot=one, cwd="sub"), "ada", dry_run=False).search_id
     second = service.submit(grid(4, command, snapshot=other, cwd="sub"), "ada", dry_run=False).search_id
     assert (first, second) == (1, 2)
@@ -156,6 +156,7 @@ def test_an_attempt_gets_the_snapshot_of_its_own_search_only(cluster: Cluster) -
         (packed(**{"../x": b"one"}), "names a path that it must not: '../x'"),
         (b"no archive at all", "cannot be unpacked: it is damaged"),
     ],
+    ids=["hostile", "garbage"],
 )
 def test_a_snapshot_that_cannot_be_unpacked_fails_its_runs(
     cluster: Cluster, content: bytes, sentence: str
@@ -175,7 +176,7 @@ def test_a_blob_that_was_damaged_on_the_server_is_not_executed(cluster: Cluster)
     digest = uploaded(cluster, token, a=b"one")
     stored = cluster.folder / "blobs" / "snapshots" / f"{digest}.tar.gz"
     stored.write_bytes(packed(a=b"two"))
-    service.submit(grid(1, "cat a # :a:", snapshot=digest, cwd=""), "ada", dry_run=False)
+    service.submit(grid(1, "cat a; : :a:", snapshot=digest, cwd=""), "ada", dry_run=False)
     wait_until(lambda: states(service, 1) == ["build_failed"])
     assert "the snapshot that came is another" in (run_of(service).detail or "")
 
@@ -185,7 +186,7 @@ def _building(cluster: Cluster) -> tuple[Service, Service]:
     service, token = with_worker(cluster)
     digest = uploaded(cluster, token, code=b"echo it ran")
     cluster.doors[-1].close()
-    service.submit(grid(1, "bash code # :a:", snapshot=digest, cwd=""), "ada", dry_run=False)
+    service.submit(grid(1, "bash code; : :a:", snapshot=digest, cwd=""), "ada", dry_run=False)
     wait_until(lambda: states(service, 1) == ["building"])
     return service, service
 
