@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from augury.cli import watching as watching
     from augury.client.client import Client as Client
     from augury.client.run import LogReader as LogReader
+    from augury.client.shipping import ship as ship
     from augury_sdk import cli as sdk_cli
 
 _HOMES = {
@@ -27,12 +28,24 @@ _HOMES = {
     "following": ("augury.cli.following", None),
     "live": ("augury.cli.live", None),
     "local": ("augury.local", None),
+    "ship": ("augury.client.shipping", "ship"),
     "sdk_cli": ("augury_sdk.cli", None),
     "submitting": ("augury.cli.submitting", None),
     "watching": ("augury.cli.watching", None),
 }
 
-__all__ = ["Client", "LogReader", "app", "following", "live", "local", "sdk_cli", "submitting", "watching"]
+__all__ = [
+    "Client",
+    "LogReader",
+    "app",
+    "following",
+    "live",
+    "local",
+    "sdk_cli",
+    "ship",
+    "submitting",
+    "watching",
+]
 
 
 def __getattr__(name: str) -> Any:

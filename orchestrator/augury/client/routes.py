@@ -167,6 +167,17 @@ class Routes:
         """Return one page of a run's output from byte `offset`, or its last `tail_lines` lines."""
         return self._get(f"/runs/{run_id}/logs", offset=offset, limit=limit, tail_lines=tail_lines)
 
+    # --- code
+
+    def has_snapshot(self, digest: str) -> bool:
+        """Tell whether the server has the snapshot whose bytes have this SHA-256 (hexadecimal)."""
+        return self._transport.exists(f"/snapshots/{digest}")
+
+    def put_snapshot(self, digest: str, chunks: Iterator[bytes], size: int) -> Document:
+        """Send the `size` bytes of a snapshot; raises `UsageError` when they have another digest."""
+        answer: Document = self._transport.upload(f"/snapshots/{digest}", chunks, size)
+        return answer
+
     # --- what happens
 
     def events(
