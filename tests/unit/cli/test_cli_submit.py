@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from client_fake import FakeServer, run_document
 
 from augury.cli import reserved
+from augury.client.connection import Address
 
 Augury = Callable[..., Any]
 WORDS = ("--", "python", "train.py", "--rate", ":rate:")
