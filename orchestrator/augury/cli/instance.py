@@ -134,7 +134,7 @@ def doctor(options: Output) -> None:
 def worker(options: WorkerOptions) -> None:
     """Serve runs of one machine type on this machine.
 
-    It needs AUGURY_REDIS_URL and AUGURY_SECRET_FILE, and never the database.
+    It needs AUGURY_REDIS_URL, AUGURY_URL and AUGURY_SECRET_FILE, and never the database.
     """
     words = [sys.executable, "-m", "augury_workers", "--machine-type", options.machine_type]
     if options.slots is not None:

@@ -32,6 +32,7 @@ HOME_FILES, HOME_BYTES = 1000, 10_000_000
 """What a home folder may hold to be sent as a whole: it is rarely meant."""
 
 _NEVER = frozenset({".git", "__pycache__"})
+_OF_GIT = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"})
 _IN_MEMORY = 16 * 1024 * 1024
 _SHOWN = 5
 _LEVEL = 1
@@ -70,6 +71,11 @@ def pack(directory: str) -> Snapshot:
     Raises:
         UsageError: it is too large, a file cannot be read, or git does not answer; the text says what to do.
     """
+    if not os.path.isdir(directory):
+        raise UsageError(
+            f"the code in {directory} cannot be sent: there is no such folder here. If it is one of the "
+            "workers' machines, use --no-snapshot (snapshot=False in Python)"
+        )
     directory = os.path.realpath(directory)
     top = _git_top(directory)
     found = _Found(top if top is not None else directory)
@@ -162,8 +168,11 @@ def _git_top(directory: str) -> str | None:
 
 
 def _git(directory: str, *words: str) -> subprocess.CompletedProcess[bytes] | None:
+    # A hook or an alias of git says there which repository it is about.
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_GIT}
+    command = ["git", "-C", directory, *words]
     try:
-        return subprocess.run(["git", "-C", directory, *words], capture_output=True, check=False)
+        return subprocess.run(command, capture_output=True, check=False, env=environment)
     except FileNotFoundError:
         return None  # no git on this machine
 

@@ -15,6 +15,7 @@ from augury.client import snapshot
 from augury.client.ignoring import Ignored
 from augury.client.snapshot import Snapshot, pack
 from augury.errors import UsageError
+from augury_workers.unpack import unpack
 
 
 def write(top: Path, **files: str) -> Path:
@@ -209,3 +210,30 @@ def test_what_git_complains_about_is_passed_on(tmp_path: Path) -> None:
     write(tmp_path, **{".git": "gitdir: /nowhere", "a.py": "a"})
     with pytest.raises(UsageError, match=r"git does not say which files.*not a git repository"):
         pack(str(tmp_path))
+
+
+def test_what_a_hook_of_git_says_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = repository(tmp_path / "other", **{"b.py": "b"})
+    top = repository(tmp_path / "r", **{"a.py": "a"})
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git" / "index"))
+    assert contents(pack(str(top))) == {"a.py": "a"}
+
+
+def test_a_folder_that_is_only_on_the_workers_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no such folder here.*--no-snapshot"):
+        pack(str(tmp_path / "there"))
+
+
+def test_names_as_long_as_they_come_are_unpacked_as_they_were(tmp_path: Path) -> None:
+    names = ["d" * 120 + "/" + "e" * 200, "\udcff.bin", "\n new\tline"]
+    top = write(tmp_path / "f", **{name: name[:3].encode(errors="replace").decode() for name in names})
+    (top / names[0]).chmod(0o700)
+    archive = tmp_path / "packed.tar.gz"
+    archive.write_bytes(pack(str(top)).file.read())
+    unpack(str(archive), str(tmp_path / "out"))
+    found = {
+        str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()
+    }
+    assert found == set(names)
+    assert os.access(tmp_path / "out" / names[0], os.X_OK)
