@@ -47,6 +47,9 @@ class Door:
         self._listening.close()
 
 
+NOBODY = "http://127.0.0.1:9"
+
+
 @dataclass
 class Cluster:
     """One broker, one database, one key; servers and workers come and go."""
@@ -57,7 +60,7 @@ class Cluster:
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     services: list[Service] = field(default_factory=list)
     doors: list[Door] = field(default_factory=list)
-    url: str = "http://127.0.0.1:9"
+    url: str = NOBODY
     """Of the server's HTTP door; nobody is there before `listen`."""
 
     @property
@@ -75,7 +78,7 @@ class Cluster:
 
     def listen(self, service: Service) -> str:
         """Open a server's HTTP door; return a user's token. It is found at `url` after a restart too."""
-        port = int(self.url.rpartition(":")[2]) if self.doors else 0
+        port = int(self.url.rpartition(":")[2]) if self.url != NOBODY else 0
         self.doors.append(Door(service, port))
         self.url = self.doors[-1].url
         return service.make_local_token()

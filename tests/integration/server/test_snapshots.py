@@ -6,6 +6,9 @@ import hashlib
 import io
 import os
 import signal
+import socket
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from tests.integration.server.conftest import Cluster, grid, search_state, state
 
 pytestmark = pytest.mark.integration
 SLOTS = 2
+ROOT = Path(__file__).parents[3]
 
 
 def packed(**files: bytes | None) -> bytes:
@@ -200,7 +204,7 @@ def test_stop_while_building_kills(cluster: Cluster, want: str) -> None:
     assert history(service) == ["building", "killed"]
 
 
-def test_a_server_killed_while_a_run_is_built_comes_back_and_the_run_goes_on(cluster: Cluster) -> None:
+def test_a_server_ended_while_a_run_is_built_comes_back_and_the_run_goes_on(cluster: Cluster) -> None:
     service, _ = _building(cluster)
     service.stop()
     cluster.services.remove(service)
@@ -210,6 +214,50 @@ def test_a_server_killed_while_a_run_is_built_comes_back_and_the_run_goes_on(clu
     assert output(again, 1) == "it ran\n"
     assert run_of(again).attempts == 1
     assert history(again) == ["building", "running", "complete"]
+
+
+_SERVER = """
+import hashlib, sys, time
+from pathlib import Path
+from augury.server import snapshots
+from augury.server.service import Service
+from augury.server.settings import Settings
+from augury_workers.protocol import parse_secrets
+from tests.integration.server.conftest import grid, states, wait_until
+redis_url, database_url, folder, packed = sys.argv[1:]
+secrets = tuple(parse_secrets(Path(folder, "secret").read_text()))
+service = Service(Settings(redis_url, secrets, database_url, Path(folder), "main", f"{folder}/blobs"))
+service.start()
+content = Path(packed).read_bytes()
+digest = hashlib.sha256(content).hexdigest()
+snapshots.keep(service.blobs, digest, [content])
+wait_until(lambda: service.roster.slots("k80"))
+service.submit(grid(1, "bash code; : :a:", snapshot=digest, cwd=""), "ada", dry_run=False)
+wait_until(lambda: states(service, 1) == ["building"])
+print("building", flush=True)
+time.sleep(1000)
+"""
+
+
+def test_a_server_killed_by_force_while_a_run_is_built_finds_it_again(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        cluster.url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    (tmp_path / "packed").write_bytes(packed(code=b"echo it ran"))
+    words = [cluster.redis_url, cluster.database_url, str(cluster.folder), str(tmp_path / "packed")]
+    server = subprocess.Popen([sys.executable, "-c", _SERVER, *words], stdout=subprocess.PIPE, cwd=ROOT)
+    cluster.processes.append(server)
+    cluster.worker("K80", SLOTS)
+    assert server.stdout is not None
+    assert server.stdout.readline() == b"building\n"
+    server.kill()
+    server.wait()
+    again = cluster.serve()
+    cluster.listen(again)
+    wait_until(lambda: states(again, 1) == ["complete"])
+    assert output(again, 1) == "it ran\n"
+    assert run_of(again).attempts == 1
 
 
 def test_a_worker_killed_while_it_builds_loses_the_attempt_and_the_run_is_built_again(
