@@ -192,10 +192,12 @@ def test_a_home_folder_is_not_sent_by_mistake(tmp_path: Path, monkeypatch: pytes
         pack("/")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str, _mode: str) -> None:
+        raise PermissionError(13, "Permission denied", path)  # root may read everything
+
     write(tmp_path, **{"a.py": "a"})
-    (tmp_path / "a.py").chmod(0)
+    monkeypatch.setattr(snapshot, "open", refuse, raising=False)
     with pytest.raises(UsageError, match=r"a\.py cannot be read.*Permission denied.*\.auguryignore"):
         pack(str(tmp_path))
 
