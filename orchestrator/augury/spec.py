@@ -29,6 +29,12 @@ GOALS: tuple[Goal, ...] = ("maximize", "minimize")
 MAX_RUNS = 10_000
 """A search of more runs is refused unless `--max-runs` says otherwise."""
 
+MAX_SNAPSHOT_BYTES = 100_000_000
+"""The files of a snapshot are at most so large together."""
+
+MAX_PACKED_BYTES = 110_000_000
+"""A packed snapshot is at most so large: what does not shrink grows a little."""
+
 
 def text_of(value: Value) -> str:
     """Return the text that stands for `value` in a command: strings as they are, floats by `repr`."""
@@ -170,6 +176,9 @@ class SearchSpec:
     """None until the server has drawn one."""
     machine_type: str | None = None
     cwd: str = "/"
+    """Where a run starts: an absolute path on the worker's machine, or one inside the snapshot."""
+    snapshot: str | None = None
+    """SHA-256 (hexadecimal) of the packed files that each run gets; None: it sees those of its machine."""
     environment: Mapping[str, str] | None = None
     """The submitting shell's variables; taken out and kept in a 0600 file, never stored or listed."""
     umask: int | None = None
@@ -197,6 +206,7 @@ class SearchSpec:
             "seed": self.seed,
             "machine_type": self.machine_type,
             "cwd": self.cwd,
+            "snapshot": self.snapshot,
             "environment": dict(self.environment) if self.environment is not None else None,
             "umask": self.umask,
             "env": dict(self.env),
@@ -227,7 +237,7 @@ class SearchSpec:
 
 _SHAPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(
-        ("kind", "metric", "metric_agg", "goal", "machine_type", "cwd", "description"),
+        ("kind", "metric", "metric_agg", "goal", "machine_type", "cwd", "snapshot", "description"),
         ("a string", lambda value: isinstance(value, str)),
     ),
     **dict.fromkeys(

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from augury_workers import environment, platform, protocol
 from augury_workers.claim import Granted
@@ -22,8 +22,14 @@ from augury_workers.link import Link, LinkError
 from augury_workers.metrics import Patterns
 from augury_workers.process import Reaper, Tree
 from augury_workers.relay import Relay
+from augury_workers.secret import SecretFile
 from augury_workers.spool import Identity, Spool
 from augury_workers.workspace import METRICS, OUTPUT, Workspace
+
+if TYPE_CHECKING:
+    from augury_workers.blobs import Door
+    from augury_workers.prepare import Preparation
+    from augury_workers.trees import Tree as TreeOfFiles
 
 TICK_SECONDS = 0.1
 """How often a run is looked at. A shorter one costs no timer, no task and no second link."""
@@ -67,9 +73,22 @@ class Station:
     workspace: Workspace
     python_folder: str | None
     own_environment: Mapping[str, str]
+    secret: SecretFile
+    url: str | None
+    """Of the server, where files are fetched; None on the local instance."""
+    snapshots: str
+    """Folder of the unpacked snapshots of this host."""
     gpu: str | None = None
     """The only card that runs see, as `CUDA_VISIBLE_DEVICES` names it; None: they are not pinned."""
     submitters: environment.SubmitterEnvironments = field(default_factory=environment.SubmitterEnvironments)
+
+    def open_door(self, order: Mapping[str, Any], identity: Identity) -> Door:
+        """Return the door to the store of files for an attempt; raises `blobs.RefusedError`."""
+        # HTTP is slow to import, and few need it.
+        from augury_workers import blobs
+
+        origin = protocol.report_origin(identity.run, identity.token, identity.nonce)
+        return blobs.open_door(order.get("blobs"), self.url, origin, next(iter(self.secret.keys().values())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +131,8 @@ class Attempt:
         self._gather = Gather(self._loop, self._relay)
         self._gather.on_much = self._conversation.kick
         self._folder: str | None = None
+        self._preparation: Preparation | None = None
+        self._tree_of_files: TreeOfFiles | None = None
         self._cause: Cause = ""
         self._orphaned = False
         self._deadline = float("inf")
@@ -128,10 +149,13 @@ class Attempt:
             if early is not None:
                 return early
         try:
+            if self._order.get("prepare") is not None and not await self._prepare():
+                return await self._ended_before()
             exited = self._start()
         except CouldNotStartError as error:
+            await self._conversation.stop()
             self._report_exit(None, "could_not_start")
-            return await self._finish("failed", None, str(error))
+            return await self._finish(error.state, None, str(error))
         self._ticker = self._loop.call_later(TICK_SECONDS, self._tick)
         code = os.waitstatus_to_exitcode(await exited)
         cause, state, detail = self._judge(code)
@@ -141,11 +165,8 @@ class Attempt:
         await self._end_tree()
         self._stop_timers()
         await self._conversation.stop()
-        if self._cause == "superseded":
-            return self._outcome("superseded", None)
-        if self._cause in _DIED:
-            self._station.spool.mark_died(self._identity, _DIED[self._cause])
-            return self._outcome("died", None)
+        if self._cause == "superseded" or self._cause in _DIED:
+            return self._left()
         return await self._finish(state, code if code >= 0 else None, detail)
 
     def orphan(self) -> None:
@@ -153,6 +174,8 @@ class Attempt:
         self._orphaned = True
         self._loop.call_later(GIVE_UP_SECONDS, self._conversation.give_up)
         self._end("orphaned", TERM_SECONDS)
+
+    # --- before the start ----------------------------------------------------------------------------
 
     async def _confirm(self) -> Outcome | None:
         """Ask whether a late order still holds; an outcome where nothing is to be started."""
@@ -167,12 +190,42 @@ class Attempt:
             return await self._finish("killed", None, "")
         return None
 
+    async def _prepare(self) -> bool:
+        """Have the files of the run made ready; False when the attempt was ended meanwhile."""
+        # HTTP and archives: most workers of a local instance never need them.
+        from augury_workers.prepare import AbortedError, Preparation
+
+        order, station = self._order, self._station
+        preparation = Preparation(order, station.snapshots, lambda: station.open_door(order, self._identity))
+        self._preparation = preparation
+        self._conversation.start()
+        self._tick_before()
+        try:
+            self._tree_of_files = await preparation.tree()
+        except AbortedError:
+            pass
+        finally:
+            self._preparation = None
+            self._stop_timers()
+        return not self._cause
+
+    def _tick_before(self) -> None:
+        self._ticker = self._loop.call_later(TICK_SECONDS, self._tick_before)
+        self._conversation.tick()
+        self._look_at_lease()
+
+    async def _ended_before(self) -> Outcome:
+        """End an attempt that has not started anything."""
+        await self._conversation.stop()
+        if self._cause == "superseded" or self._cause in _DIED:
+            return self._left()
+        self._report_exit(None, "killed")
+        return await self._finish("killed", None, "")
+
     # --- start ---------------------------------------------------------------------------------------
 
     def _start(self) -> asyncio.Future[int]:
         order, station = self._order, self._station
-        if order.get("prepare") is not None:
-            raise CouldNotStartError("this worker cannot prepare the files of a run: upgrade augury there")
         try:
             folder = self._folder = station.workspace.make(str(self._identity))
         except OSError as error:
@@ -181,6 +234,9 @@ class Attempt:
         base = station.own_environment if file is None else station.submitters.read(file)
         variables = environment.build(order, base, self._identity, folder, station.python_folder, station.gpu)
         cwd = str(order.get("cwd") or f"{folder}/{OUTPUT}")
+        if self._tree_of_files is not None:
+            # What the submitter's shell says of its own directory would lead out of the snapshot.
+            cwd = variables["PWD"] = f"{self._tree_of_files.path}/{order['cwd']}".rstrip("/")
         environment.check(cwd, variables)
         words = environment.command(order, variables)
         patterns = _patterns(order)
@@ -242,6 +298,10 @@ class Attempt:
 
         A main process that has already ended keeps its own result, unless the attempt is not ours any more.
         """
+        if self._preparation is not None:
+            self._cause = max(cause, self._cause, key=lambda one: _RANK[one])
+            self._preparation.abort()
+            return
         self._station.reaper.reap()
         sooner = self._loop.time() + grace < self._deadline
         if sooner:
@@ -322,9 +382,18 @@ class Attempt:
             return self._outcome("superseded", None)
         return self._outcome(state, code)
 
+    def _left(self) -> Outcome:
+        """Return the outcome of an attempt that is not ours any more, or that nobody waits for."""
+        if self._cause == "superseded":
+            return self._outcome("superseded", None)
+        self._station.spool.mark_died(self._identity, _DIED[self._cause])
+        return self._outcome("died", None)
+
     def _outcome(self, state: str, code: int | None) -> Outcome:
         self._gather.close()
         self._relay.write_spool()
+        if self._tree_of_files is not None:
+            self._tree_of_files.release()
         if self._folder is not None:
             self._station.workspace.give_back(self._folder)
         return Outcome(state, code, self._relay)

@@ -30,6 +30,9 @@ _OF_A_RUN = (
 class CouldNotStartError(Exception):
     """The training cannot be started; the text is one sentence for the user that names what is missing."""
 
+    state = "failed"
+    """How its run ends."""
+
 
 def scrub(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the worker's own environment without what a training must not see."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from augury_sdk._layout import folder_name, layout
 from augury_workers import settings as worker_settings
-from augury_workers import slot
+from augury_workers import slot, trees
 from augury_workers.handover import SlotSetting
 from augury_workers.secret import SettingError
 from augury_workers.settings import Settings
@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"augury worker: {text}", file=sys.stderr)
             return 1
         slot.sweep(settings.state_dir, settings.instance, settings.name, settings.slots)
+        trees.sweep(trees.folder_of(f"{slots.folders}/{settings.name}.0"))
     except OSError as error:
         print(f"augury worker: --state-dir: {error}", file=sys.stderr)
         return 2

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from augury_workers import gpus, nvml, platform, protocol
 from augury_workers.gpus import Gpu
@@ -103,6 +104,8 @@ def parse(argv: Sequence[str], environment: Mapping[str, str], host: Host | None
     instance = environment.get("AUGURY_INSTANCE") or protocol.DEFAULT_INSTANCE
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", instance):
         raise SettingError(f"AUGURY_INSTANCE: '{instance}' may hold only letters, digits, '.', '_' and '-'")
+    if instance != protocol.LOCAL_INSTANCE:
+        _check_url(environment)
     secret_file = _checked_secret(environment)
     slots = arguments.slots or _slots_of(environment)
     choice, notes = _choose(arguments.machine_type, slots, environment, instance, host or Host())
@@ -145,6 +148,22 @@ def default_state_dir(environment: Mapping[str, str], host: str) -> str:
     return str(Path(base, "augury", host))
 
 
+def _check_url(environment: Mapping[str, str]) -> None:
+    url = environment.get("AUGURY_URL", "")
+    if not url:
+        raise SettingError(
+            "AUGURY_URL is not set: code and outputs travel through the server; give its URL, "
+            "as in http://server:8800"
+        )
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits:
+        raise SettingError(f"AUGURY_URL: '{url}' is not of the form http://server:8800")
+
+
 def _checked_secret(environment: Mapping[str, str]) -> str:
     path = environment.get("AUGURY_SECRET_FILE", "")
     if not path:
@@ -160,8 +179,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m augury_workers",
         description="Start an Augury worker: it takes runs of one machine type and executes one per slot.",
-        epilog="AUGURY_REDIS_URL and AUGURY_SECRET_FILE must be set; AUGURY_INSTANCE names the instance "
-        "(default main).",
+        epilog="AUGURY_REDIS_URL, AUGURY_URL and AUGURY_SECRET_FILE must be set; AUGURY_INSTANCE names the "
+        "instance (default main).",
     )
     parser.add_argument(
         "--machine-type",

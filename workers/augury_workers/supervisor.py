@@ -20,7 +20,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from augury_workers import environment, platform, protocol
+from augury_workers import environment, platform, protocol, trees
 from augury_workers.attempt import Attempt, Outcome, Station
 from augury_workers.claim import Claims, Refused
 from augury_workers.link import Address, Link, LinkError, parse_url
@@ -46,6 +46,7 @@ class Setting:
     index: int
     folder: str
     python_folder: str | None
+    url: str | None
     gpu: str | None = None
     """UUID of the only card that runs see; empty: none; None: they are not pinned."""
 
@@ -110,6 +111,9 @@ class Supervisor:
             workspace=Workspace(slot.path),
             python_folder=setting.python_folder,
             own_environment=environment.scrub(os.environ),
+            secret=setting.secret,
+            url=setting.url,
+            snapshots=trees.folder_of(slot.path),
             gpu=setting.gpu,
         )
         self._attempt: Attempt | None = None
@@ -229,6 +233,7 @@ def main() -> None:
         index=int(arguments.index),
         folder=arguments.folder,
         python_folder=arguments.python_folder,
+        url=os.environ.get("AUGURY_URL"),
         gpu=arguments.gpu,
     )
     platform.become_subreaper()

@@ -91,6 +91,10 @@ def _submit(kind: Kind, options: GridOptions) -> None:
     for notice in notices:
         say(notice)
     client = lazy.Client(notify=progress)
+    if not options.dry_run:
+        spec, more = lazy.ship(client, spec, options.snapshot, progress)
+        for notice in more:
+            say(notice)
     answer = client.submit(spec, options.dry_run)
     for notice in answer["notices"]:
         if notice not in notices:

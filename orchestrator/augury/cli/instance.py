@@ -171,8 +171,8 @@ def doctor(options: Output) -> None:
 def worker(options: WorkerOptions) -> None:
     """Serve runs of one machine type on this machine.
 
-    It needs AUGURY_REDIS_URL and AUGURY_SECRET_FILE, and never the database. NVIDIA cards are found by
-    themselves; each run sees the one of its slot only.
+    It needs AUGURY_URL, AUGURY_REDIS_URL and AUGURY_SECRET_FILE, and never the database. NVIDIA cards are
+    found by themselves; each run sees the one of its slot only.
     """
     words = []
     if options.machine_type is not None:

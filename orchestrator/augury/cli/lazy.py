@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from augury.cli import watching as watching
     from augury.client.client import Client as Client
     from augury.client.run import LogReader as LogReader
+    from augury.client.shipping import ship as ship
     from augury_sdk import cli as sdk_cli
     from augury_workers.protocol import new_secret_line as new_secret_line
 
@@ -31,6 +32,7 @@ _HOMES = {
     "live": ("augury.cli.live", None),
     "local": ("augury.local", None),
     "new_secret_line": ("augury_workers.protocol", "new_secret_line"),
+    "ship": ("augury.client.shipping", "ship"),
     "sdk_cli": ("augury_sdk.cli", None),
     "submitting": ("augury.cli.submitting", None),
     "watching": ("augury.cli.watching", None),
@@ -46,6 +48,7 @@ __all__ = [
     "local",
     "new_secret_line",
     "sdk_cli",
+    "ship",
     "submitting",
     "watching",
 ]

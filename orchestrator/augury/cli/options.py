@@ -227,6 +227,16 @@ class RunSettings(Output):
         str | None,
         Option("-d", "--description", metavar="TEXT", help="Say what it is for.", rich_help_panel=RUNS),
     ] = None
+    snapshot: Annotated[
+        bool | None,
+        Option(
+            "--snapshot/--no-snapshot",
+            help="Run the code as it is now, whatever becomes of it; always on a remote instance unless "
+            "--no-snapshot.",
+            rich_help_panel=HOW,
+            show_default=False,
+        ),
+    ] = None
     from_file: Annotated[
         str | None,
         Option(

@@ -63,6 +63,9 @@ def run(options: RunOptions) -> None:
     for notice in notices:
         say(notice)
     client = _client()
+    spec, more = lazy.ship(client, spec, options.snapshot, progress)
+    for notice in more:
+        say(notice)
     answer = client.submit_run(spec)
     for notice in answer["notices"]:
         if notice not in notices:

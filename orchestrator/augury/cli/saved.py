@@ -24,7 +24,9 @@ from augury.spec import AGGREGATIONS, GOALS
 Submitted = TypeVar("Submitted", GridOptions, SampledOptions, RunOptions)
 
 #: Options that say how to print or submit, not what: never taken from a file nor saved to one.
-_NOT_SAVED = frozenset({"json", "quiet", "watch", "dry_run", "background", "from_file", "save_command"})
+_NOT_SAVED = frozenset(
+    {"json", "quiet", "watch", "dry_run", "background", "snapshot", "from_file", "save_command"}
+)
 _CHOICES: Mapping[str, tuple[str, ...]] = {"metric_agg": AGGREGATIONS, "goal": GOALS}
 
 

@@ -41,7 +41,7 @@ UNBUILT = (
 #: Keywords of every new run or search, besides its command.
 KNOWN = (
     "cwd", "description", "env", "envvars", "goal", "labels", "machine_type", "max_runs", "metric",
-    "metric_agg", "metric_regex", "num_runs", "parallel_runs", "seed",
+    "metric_agg", "metric_regex", "num_runs", "parallel_runs", "seed", "snapshot",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from augury.client.building import ParameterLike, build
 from augury.client.search import Search
+from augury.client.shipping import ship
 
 if TYPE_CHECKING:
     from augury.client.routes import Routes
@@ -18,7 +19,8 @@ class HyperService:
 
     Every `new_...` takes `command` (a string is a shell line, a list of words an argv) and the keywords
     `machine_type, labels, description, env, cwd, seed, goal, metric, metric_agg, metric_regex,
-    parallel_runs, max_runs`.
+    parallel_runs, max_runs, snapshot`. With `snapshot=True` the runs get the files of the working tree as
+    they are now, packed and sent; that is what a remote instance does unless it is False.
     """
 
     LINEAR: Final = "linear"
@@ -90,4 +92,5 @@ class HyperService:
         keywords: Mapping[str, Any],
     ) -> Search:
         spec = build(kind, command, params, keywords, self._client.address.local)
+        spec, _ = ship(self._client, spec, keywords.get("snapshot"))
         return Search(self._client, self._client.submit(spec)["search"])

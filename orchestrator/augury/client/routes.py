@@ -207,6 +207,17 @@ class Routes:
         answer: Document = self._transport.request("DELETE", f"/tokens/{quote(name, safe='')}")
         return answer
 
+    # --- code
+
+    def has_snapshot(self, digest: str) -> bool:
+        """Tell whether the server has the snapshot whose bytes have this SHA-256 (hexadecimal)."""
+        return self._transport.exists(f"/snapshots/{digest}")
+
+    def put_snapshot(self, digest: str, chunks: Iterator[bytes], size: int) -> Document:
+        """Send the `size` bytes of a snapshot; raises `UsageError` when they have another digest."""
+        answer: Document = self._transport.upload(f"/snapshots/{digest}", chunks, size)
+        return answer
+
     # --- what happens
 
     def events(

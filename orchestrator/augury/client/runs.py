@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from augury.client.building import ParameterLike, build
 from augury.client.run import Run
+from augury.client.shipping import ship
 from augury.run import FINAL_STATES
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class RunsService:
         """
         space: dict[str, ParameterLike] = {name: [value] for name, value in (params or {}).items()}
         spec = build("run", command, space, keywords, self._client.address.local)
+        spec, _ = ship(self._client, spec, keywords.get("snapshot"))
         return Run(self._client, self._client.submit_run(spec)["run"])
 
     def get(self, run_id: int) -> Run:

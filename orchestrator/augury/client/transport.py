@@ -105,6 +105,28 @@ class Transport:
         Raises:
             AuguryError: the class that fits the server's answer; `UnavailableError` when there is none.
         """
+        return _decoded(self._answer(method, path, query, body, repeatable))
+
+    def exists(self, path: str) -> bool:
+        """Ask for the headers of something; False when it is not there. Raises as `request`."""
+        response = self._answer("HEAD", path, None, None, repeatable=True)
+        if response.status_code >= 400 and response.status_code != 404:
+            raise error_of(response.status_code, "")
+        return response.status_code != 404
+
+    def upload(self, path: str, chunks: Iterator[bytes], size: int) -> Any:
+        """Put `size` bytes and return the decoded answer; never tried twice. Raises as `request`."""
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        try:
+            response = self._client().put(PREFIX + path, content=chunks, headers=headers)
+        except httpx.TransportError as error:
+            raise self._unavailable(error) from error
+        return _decoded(response)
+
+    def _answer(
+        self, method: str, path: str, query: Query | None, body: Any, repeatable: bool | None
+    ) -> httpx.Response:
+        """Send a request, and again where that is safe and may help."""
         repeatable = method == "GET" if repeatable is None else repeatable
         try:
             response = self._send(method, path, query, body)
@@ -121,7 +143,7 @@ class Transport:
             response = self._send_again(method, path, query, body)
         if response.status_code == 401 and self._moved():
             response = self._send_again(method, path, query, body)
-        return _decoded(response)
+        return response
 
     def lines(self, path: str, query: Query, read_seconds: float) -> Iterator[str]:
         """Yield the lines of a streamed answer; `read_seconds` of silence end it.

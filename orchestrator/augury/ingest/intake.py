@@ -126,7 +126,8 @@ class Intake:
             self._outcome.denied.append((claim.nonce, "superseded"))
 
     def _claimed(self, claim: Claim) -> RunRecord | None:
-        return runs.claim(self._connection, self._now, claim.run_id, claim.token, claim.nonce, claim.worker)
+        key = (claim.run_id, claim.token, claim.nonce)
+        return runs.claim(self._connection, self._now, *key, claim.worker, prepares=self._prepares)
 
     def _grant(self, run: RunRecord, ack: int, claim: Claim) -> None:
         self._outcome.granted.append((run, self._request(run), ack, claim.mark.kid))
@@ -182,6 +183,9 @@ class Intake:
             attempt = self._output(attempt, report)
         elif kind == "exit":
             attempt = replace(attempt, exit=report.body)
+        elif kind == "state" and attempt.run.state == "building" and report.body.get("state") == "running":
+            run = runs.built(self._connection, self._now, attempt.run)
+            attempt = attempt if run is None else replace(attempt, run=run)
         self._outcome.attempts[report.run_id] = attempt
         self._outcome.acks[report.run_id] = report.s
         if kind == "final":
@@ -263,10 +267,16 @@ class Intake:
         key = (attempt.run.id, attempt.run.token)
         runs.acknowledge(self._connection, key, attempt.ack, attempt.log_bytes, code, cause)
 
+    def _prepares(self, search_id: int) -> bool:
+        return self._search(search_id).spec.snapshot is not None
+
     def _request(self, run: RunRecord) -> SearchRecord:
-        search = self._requests.get(run.search_id)
+        return self._search(run.search_id)
+
+    def _search(self, search_id: int) -> SearchRecord:
+        search = self._requests.get(search_id)
         if search is None:
-            search = self._requests[run.search_id] = searches.get(self._connection, run.search_id)
+            search = self._requests[search_id] = searches.get(self._connection, search_id)
         return search
 
     def _flush_points(self) -> None:

@@ -48,6 +48,7 @@ class Ingest:
         instance: str,
         environments: Path | None,
         lost_after: float | None,
+        blobs: str | None = None,
         admit: Callable[[Claim], Refusal | None],
         on_hello: Callable[[Hello], None],
         on_told: Callable[[dict[int, tuple[int, set[str]]]], None],
@@ -60,6 +61,7 @@ class Ingest:
         self._environments = environments
         self._lost_after = lost_after
         self._admit = admit
+        self._blobs = blobs
         self._on_hello = on_hello
         self._on_told = on_told
         self._attempts: dict[int, OpenAttempt] = {}
@@ -213,7 +215,9 @@ class Ingest:
         unheld = [*outcome.requeued, *outcome.left]
         answers.write_attempts(AttemptState(run.id, run.token, "", "", 0, "") for run in unheld)
         for run, search, ack, kid in outcome.granted:
-            order = orders.build(self._instance, search, run, self._environments, self._lost_after)
+            order = orders.build(
+                self._instance, search, run, self._environments, self._lost_after, self._blobs
+            )
             state = AttemptState(run.id, run.token, run.nonce, run.want, ack, self.new_generation())
             answers.grant(state, order, kid)
         for nonce, reason in outcome.denied:

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 
 from augury import __version__
 from augury.errors import AuguryError, UnauthorizedError, UsageError
-from augury.server.api import instance, runs, searches, tokens, worker, workers
+from augury.server.api import instance, runs, searches, snapshots, tokens, worker, workers
 from augury.server.api.common import error_response
 from augury.server.hosts import Hosts
 from augury.server.service import Service
@@ -27,9 +27,8 @@ def build(service: Service, hosts: Collection[str] = ()) -> FastAPI:
         title="Augury", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json"
     )
     app.state.service = service
-    routers = (instance.router, searches.router, runs.router, workers.router, tokens.router, worker.router)
-    for router in routers:
-        app.include_router(router, prefix="/api/v1")
+    for module in (instance, searches, runs, snapshots, workers, tokens, worker):
+        app.include_router(module.router, prefix="/api/v1")
 
     @app.middleware("http")
     async def gate(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

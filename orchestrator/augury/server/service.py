@@ -24,6 +24,7 @@ from augury.logs import LogFiles
 from augury.private_file import write_private
 from augury.reaper import LOST_AFTER_SECONDS, Reaper
 from augury.run import HELD_STATES, OPEN_SEARCH_STATES, OPEN_STATES, Want
+from augury.server import snapshots
 from augury.server.hints import Hints
 from augury.server.settings import Settings
 from augury.server.workers import Workers
@@ -73,6 +74,7 @@ class Service:
             instance=settings.instance,
             environments=settings.environments,
             lost_after=lost_after,
+            blobs=settings.blobs_folder,
             admit=self.admission.claim,
             on_hello=self._hello,
             on_told=self.hints.tell,
@@ -190,6 +192,7 @@ class Service:
         """
         environment = spec.environment
         machine_type, queue, notice = self._machine_type(spec.machine_type)
+        self._check_snapshot(spec)
         planned = plan(replace(spec, machine_type=machine_type, environment=None))
         notices = [*([notice] if notice else []), *self._slots_notice(planned, queue), *planned.notices]
         if dry_run:
@@ -199,6 +202,15 @@ class Service:
             planned, owner=owner, environment=name, queue_name=queue, notices=notices
         )
         return Submitted(search_id, planned, notices)
+
+    def _check_snapshot(self, spec: SearchSpec) -> None:
+        """Refuse a snapshot that is not here, or a directory outside it."""
+        if spec.snapshot is None:
+            return
+        if spec.cwd.startswith("/") or ".." in spec.cwd.split("/"):
+            raise UsageError(f"with a snapshot, cwd is a directory inside it, but not {spec.cwd}")
+        if snapshots.size(self.blobs, spec.snapshot) is None:
+            raise UsageError(f"there is no snapshot {spec.snapshot}: PUT it to /snapshots first")
 
     def _machine_type(self, asked: str | None) -> tuple[str, str, str | None]:
         """Return the machine type, its queue, and a notice where the user should know something."""

@@ -31,6 +31,11 @@ class Settings:
         return self.instance == LOCAL_INSTANCE
 
     @property
+    def blobs_folder(self) -> str | None:
+        """Folder of the blobs, which the local worker reads and writes itself; None on a cluster."""
+        return self.blob_url if self.local else None
+
+    @property
     def environments(self) -> Path | None:
         """Folder of the submitters' environments; None on a cluster."""
         return self.home / "environments" if self.local else None

@@ -115,6 +115,7 @@ def run_details(
         "description": search.spec.description,
         "machine_type": search.spec.machine_type,
         "cwd": search.spec.cwd,
+        "snapshot": search.spec.snapshot,
         "detail": run.detail,
         "metric_names": list(metric_names),
         "attempt_list": [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import groupby, islice
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ _CLAIM = (
     )
     .returning(runs)
 )
+_BUILD = update(runs).where(runs.c.id == bindparam("run")).values(state="building").returning(runs)
 _INSERT_ATTEMPT = insert(attempts)
 _HELD = (
     runs.c.id == bindparam("run"),
@@ -53,6 +54,7 @@ _FINISH = (
     )
     .returning(runs)
 )
+_BUILT = update(runs).where(*_HELD, runs.c.state == "building").values(state="running").returning(runs)
 _ATTEMPT = update(attempts).where(
     attempts.c.run_id == bindparam("run"), attempts.c.token == bindparam("of_token")
 )
@@ -71,27 +73,54 @@ _FINISH_ATTEMPT = _ATTEMPT.values(
 
 
 def claim(
-    connection: Connection, now: float, run_id: int, token: int, nonce: str, worker: str
+    connection: Connection,
+    now: float,
+    run_id: int,
+    token: int,
+    nonce: str,
+    worker: str,
+    *,
+    prepares: Callable[[int], bool] = lambda search_id: False,
 ) -> RunRecord | None:
-    """Give a queued run to the attempt that asks first; None when it is not to be had."""
+    """Give a queued run to the attempt that asks first; None when it is not to be had.
+
+    It is `building` when `prepares` says of its search that files are to be prepared, else `running`.
+    """
     parameters = {"run": run_id, "of_token": token, "by_nonce": nonce, "by_worker": worker, "now": now}
     row = connection.execute(_CLAIM, parameters).first()
     if row is None:
         return None
     run = RunRecord.of(row)
+    if prepares(run.search_id):
+        run = RunRecord.of(connection.execute(_BUILD, {"run": run_id}).one())
     attempt = {
         "run_id": run_id,
         "token": token,
         "number": run.attempts,
         "nonce": nonce,
         "worker": worker,
-        "state": "running",
+        "state": run.state,
         "started_at": now,
     }
     connection.execute(_INSERT_ATTEMPT, attempt)
-    data = {"state": "running", "attempt": run.attempts, "worker": worker}
+    data = {"state": run.state, "attempt": run.attempts, "worker": worker}
     events.add(connection, now, run.search_id, run_id, "run", data)
     return run
+
+
+def built(connection: Connection, now: float, run: RunRecord) -> RunRecord | None:
+    """Note that the attempt that holds `run` has prepared its files and executes it.
+
+    Returns the run as it is now, or None when it is not `building`, or held by another attempt.
+    """
+    key = {"run": run.id, "of_token": run.token, "by_nonce": run.nonce}
+    row = connection.execute(_BUILT, key).first()
+    if row is None:
+        return None
+    connection.execute(_ATTEMPT.values(state="running"), {"run": run.id, "of_token": run.token})
+    data = {"state": "running", "attempt": run.attempts, "worker": run.worker}
+    events.add(connection, now, run.search_id, run.id, "run", data)
+    return RunRecord.of(row)
 
 
 def acknowledge(

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 
 import pytest
@@ -601,3 +602,36 @@ def test_no_verb_leaves_a_trace_of_sql_in_the_database(database: Database, store
         found = searches.listing(connection, before=None, limit=5, owner=name)
         assert connection.execute(text("SELECT count(*) FROM searches")).scalar_one() == 1
     assert [search.id for search in found] == [search_id]
+
+
+# --- building ---
+
+
+def test_a_run_whose_files_are_to_be_prepared_is_building_before_it_runs(store: Store) -> None:
+    new_search(store, 2)
+
+    def take(connection: Connection) -> RunRecord | None:
+        return runs.claim(connection, NOW, 1, 1, "aa", "w", prepares=lambda search_id: search_id == 1)
+
+    taken = store.writer.call(take)
+    assert taken is not None
+    assert (taken.state, taken.nonce, taken.attempts) == ("building", "aa", 1)
+    assert attempts_of(store, 1)[0].state == "building"
+    stranger = replace(taken, nonce="bb")
+    assert store.writer.call(lambda c: runs.built(c, NOW, stranger)) is None
+    built = store.writer.call(lambda c: runs.built(c, NOW, taken))
+    assert built == replace(taken, state="running") == get_run(store, 1)
+    assert attempts_of(store, 1)[0].state == "running"
+    assert store.writer.call(lambda c: runs.built(c, NOW, taken)) is None
+    with store.read() as connection:
+        told = [one.data["state"] for one in events.after(connection, 0, run_id=1) if one.kind == "run"]
+    assert told == ["building", "running"]
+
+
+def test_a_run_lost_while_it_is_built_is_queued_again(store: Store) -> None:
+    new_search(store, 1)
+    taken = store.writer.call(lambda c: runs.claim(c, NOW, 1, 1, "aa", "w", prepares=lambda _: True))
+    assert taken is not None
+    after = store.writer.call(lambda c: runs.lose(c, NOW, taken, "gone"))
+    assert after is not None
+    assert (after.state, after.token, after.nonce) == ("queued", 2, "")

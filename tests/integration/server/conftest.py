@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import os
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 
 from augury.local.broker import find_binary
+from augury.server.app import build
 from augury.server.service import Service
 from augury.server.settings import Settings
 from augury.spec import Command, SearchSpec, ValueSpec
@@ -23,6 +27,28 @@ from augury.store import runs, searches
 from augury_workers import protocol
 from augury_workers.protocol import Secret, parse_secrets
 from tests.support.postgres import Postgres
+
+
+class Door:
+    """The HTTP door of a server, in a thread."""
+
+    def __init__(self, service: Service, port: int) -> None:
+        self._listening = socket.create_server(("127.0.0.1", port))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        config = uvicorn.Config(build(service), log_level="warning", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([self._listening],), daemon=True)
+        self._thread.start()
+        wait_until(lambda: self._server.started)
+
+    def close(self) -> None:
+        """End it; closing it again does nothing."""
+        self._server.should_exit = True
+        self._thread.join(10)
+        self._listening.close()
+
+
+NOBODY = "http://127.0.0.1:9"
 
 
 @dataclass
@@ -35,6 +61,9 @@ class Cluster:
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     services: list[Service] = field(default_factory=list)
     older_secrets: list[Secret] = field(default_factory=list)
+    doors: list[Door] = field(default_factory=list)
+    url: str = NOBODY
+    """Of the server's HTTP door; nobody is there before `listen`."""
 
     @property
     def redis_url(self) -> str:
@@ -47,6 +76,13 @@ class Cluster:
         service.start()
         self.services.append(service)
         return service
+
+    def listen(self, service: Service) -> str:
+        """Open a server's HTTP door; return a user's token. It is found at `url` after a restart too."""
+        port = int(self.url.rpartition(":")[2]) if self.url != NOBODY else 0
+        self.doors.append(Door(service, port))
+        self.url = self.doors[-1].url
+        return service.make_local_token()
 
     def use_key(self, text: str) -> None:
         """Give the servers that start from now on this secret file."""
@@ -68,7 +104,11 @@ class Cluster:
         process = subprocess.Popen(
             [*words, "--name", name or machine_type.lower(), "--state-dir", str(self.folder / "worker")],
             env=os.environ
-            | {"AUGURY_REDIS_URL": self.redis_url, "AUGURY_SECRET_FILE": str(self.folder / secret)},
+            | {
+                "AUGURY_REDIS_URL": self.redis_url,
+                "AUGURY_SECRET_FILE": str(self.folder / secret),
+                "AUGURY_URL": self.url,
+            },
             stderr=log.open("wb"),
             stdout=subprocess.DEVNULL,
         )
@@ -76,6 +116,8 @@ class Cluster:
         return process
 
     def end(self) -> None:
+        for door in self.doors:
+            door.close()
         for service in self.services:
             service.stop()
         for process in reversed(self.processes):
@@ -116,9 +158,8 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
 def grid(count: int, command: str = "true :a:", **fields: Any) -> SearchSpec:
     """Return a grid of `count` runs."""
-    return SearchSpec(
-        "grid", Command(shell=command), {"a": ValueSpec(tuple(range(count)))}, cwd="/", **fields
-    )
+    space = {"a": ValueSpec(tuple(range(count)))}
+    return SearchSpec("grid", Command(shell=command), space, **{"cwd": "/"} | fields)
 
 
 def states(service: Service, search_id: int) -> list[str]:

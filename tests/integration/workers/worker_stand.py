@@ -333,6 +333,7 @@ class Stand:
             **self.variables,
             "AUGURY_REDIS_URL": self.valkey.url,
             "AUGURY_SECRET_FILE": str(self.folder / "secret"),
+            "AUGURY_URL": "http://127.0.0.1:9",
             "AUGURY_INSTANCE": INSTANCE,
         }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from client_fake import FakeServer, run_document
 
 from augury.cli import reserved
+from augury.client.connection import Address
 
 Augury = Callable[..., Any]
 WORDS = ("--", "python", "train.py", "--rate", ":rate:")
@@ -31,7 +31,8 @@ def test_a_grid_is_cast_and_shown(augury: Augury, server: FakeServer) -> None:
     assert sent["machine_type"] == "K80"
     assert sent["command"] == {"argv": ["python", "train.py", "--rate", ":rate:"]}
     assert sent["space"] == {"rate": {"values": [0.1, 1]}}
-    assert sent["cwd"] == os.getcwd()  # noqa: PTH109
+    assert sent["cwd"] == ""
+    assert list(server.snapshots) == [sent["snapshot"]]
 
 
 def test_the_manual_line_without_dashes_is_understood(augury: Augury, server: FakeServer) -> None:
@@ -254,3 +255,44 @@ def test_a_folder_that_was_deleted_is_named(
     assert augury("hyper", "list").code == 0
     assert augury("hyper", "download-metrics", "59").code == 2
     assert augury("hyper", "grid", "--from-file", "x.json").code == 2
+
+
+def test_code_travels_to_a_remote_instance(augury: Augury, server: FakeServer, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("print()")
+    (tmp_path / "away").symlink_to("/etc/hosts")
+    said = augury("run", "-b", "true")
+    assert said.code == 0
+    assert "Notice: the snapshot leaves out a link that leads to no file inside it: away" in said.err
+    assert server.submitted["snapshot"] in server.snapshots
+    server.requests.clear()
+    augury("run", "-b", "--no-snapshot", "true")
+    assert server.submitted["snapshot"] is None
+    assert server.submitted["cwd"] == str(tmp_path)
+
+
+def test_a_dry_run_sends_no_code(augury: Augury, server: FakeServer) -> None:
+    assert augury("hyper", "grid", "--dry-run", "--param", "rate=1", *WORDS).code == 0
+    assert server.snapshots == {}
+
+
+def test_the_local_instance_gets_a_snapshot_when_asked(
+    augury: Augury, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = Address("http://fake", "secret", local=True)
+    monkeypatch.setattr("augury.client.routes.Routes.address", local)
+    augury("run", "-b", "true")
+    assert server.submitted["snapshot"] is None
+    server.requests.clear()
+    augury("run", "-b", "--snapshot", "true")
+    assert server.submitted["snapshot"] in server.snapshots
+
+
+def test_too_much_code_is_refused_before_anything_is_created(
+    augury: Augury, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("augury.client.snapshot.MAX_SNAPSHOT_BYTES", 10)
+    (tmp_path / "model.ckpt").write_bytes(b"x" * 11)
+    said = augury("run", "-b", "true")
+    assert said.code == 2
+    assert "Largest: model.ckpt" in said.err
+    assert server.requests == []

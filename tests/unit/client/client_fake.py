@@ -73,6 +73,7 @@ class FakeServer:
         self.runs: dict[int, Document] = {}
         self.points: list[Document] = []
         self.log = b""
+        self.snapshots: dict[str, bytes] = {}
         self.notices: list[str] = []
         self.events: list[Document] = []
         self.on_request: Callable[[str, str], None] = lambda method, path: None
@@ -102,6 +103,8 @@ class FakeServer:
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path.removeprefix("/api/v1")
+        if path.startswith("/snapshots/"):
+            return self._snapshot(request.method, path.rpartition("/")[2], request.read())
         body = json.loads(request.content) if request.content else None
         query = dict(request.url.params)
         if request.headers.get("Authorization") != "Bearer secret":
@@ -110,6 +113,12 @@ class FakeServer:
             self.requests.append((request.method, path, query, body))
             self.on_request(request.method, path)
         return self._route(request.method, path.strip("/").split("/"), query, body)
+
+    def _snapshot(self, method: str, digest: str, content: bytes) -> httpx.Response:
+        if method == "PUT":
+            self.snapshots[digest] = content
+            return httpx.Response(200, json={"snapshot": digest, "bytes": len(content)})
+        return httpx.Response(204 if digest in self.snapshots else 404)
 
     def _route(  # noqa: C901 - one line for each route
         self, method: str, parts: list[str], query: Document, body: Any

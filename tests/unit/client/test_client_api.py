@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -261,7 +262,23 @@ def test_all_runs_are_read_when_the_answer_held_only_some(server: FakeServer) ->
 def test_the_environment_goes_to_the_local_instance_only(server: FakeServer) -> None:
     server.client().runs.new(command="true")
     assert server.submitted["environment"] is None
-    assert server.submitted["cwd"].startswith("/")
+
+
+def test_code_goes_to_a_remote_instance_unless_it_shall_not(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.py").write_text("print()")
+    monkeypatch.chdir(tmp_path)
+    client = server.client()
+    for _ in range(2):
+        client.runs.new(command="true")
+        assert server.submitted["snapshot"] in server.snapshots
+        assert server.submitted["cwd"] == ""
+        server.requests.clear()
+    assert len(server.snapshots) == 1
+    client.hyper.new_grid_search({"a": [1]}, "true :a:", snapshot=False)
+    assert server.submitted["snapshot"] is None
+    assert server.submitted["cwd"] == str(tmp_path)
 
 
 def test_importing_augury_imports_no_http() -> None:

@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def take(store: Store, refused: Refusal | None, folder: Path) -> Outcome:
-    intake = Intake({}, {}, LogFiles(folder / "runs"), NOW, lambda claim: refused)
+    intake = Intake({}, {}, LogFiles(folder / "runs"), NOW, NOW, lambda claim: refused)
     return store.writer.call(lambda connection: intake(connection, [CLAIM]))
 
 

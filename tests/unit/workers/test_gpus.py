@@ -296,7 +296,8 @@ def variables(tmp_path: Path) -> dict[str, str]:
     secret = tmp_path / "secret"
     secret.write_text(f"k1 {base64.b64encode(b'k' * 32).decode()}\n")
     secret.chmod(0o600)
-    return {"AUGURY_REDIS_URL": "redis://h", "AUGURY_SECRET_FILE": str(secret)}
+    where = {"AUGURY_URL": "http://h", "AUGURY_REDIS_URL": "redis://h"}
+    return where | {"AUGURY_SECRET_FILE": str(secret)}
 
 
 def parse(variables: dict[str, str], *words: str, cards: int = 2, **more: str) -> settings.Settings:

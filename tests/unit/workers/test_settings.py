@@ -22,7 +22,12 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
     secret = tmp_path / "secret"
     secret.write_text(f"k1 {KEY}\n")
     secret.chmod(0o600)
-    return {"AUGURY_REDIS_URL": "redis://h", "AUGURY_SECRET_FILE": str(secret), "HOME": str(tmp_path)}
+    return {
+        "AUGURY_REDIS_URL": "redis://h",
+        "AUGURY_URL": "https://h:8800/augury",
+        "AUGURY_SECRET_FILE": str(secret),
+        "HOME": str(tmp_path),
+    }
 
 
 def test_defaults_are_half_of_the_cores_and_the_queue_as_name(
@@ -53,6 +58,9 @@ def test_everything_can_be_said(environment: dict[str, str], tmp_path: Path) -> 
         ("AUGURY_REDIS_URL", "redis://h/x", "AUGURY_REDIS_URL.*'x' is not a number"),
         ("AUGURY_REDIS_URL", "redis://h:port/0", "AUGURY_REDIS_URL"),
         ("AUGURY_REDIS_URL", "unix://", "AUGURY_REDIS_URL.*path"),
+        ("AUGURY_URL", "", "AUGURY_URL is not set"),
+        ("AUGURY_URL", "server:8800", "AUGURY_URL.*http://"),
+        ("AUGURY_URL", "http://h:port", "AUGURY_URL.*http://"),
         ("AUGURY_SECRET_FILE", "", "AUGURY_SECRET_FILE is not set"),
         ("AUGURY_SECRET_FILE", "/no/such", "AUGURY_SECRET_FILE.*/no/such"),
         ("AUGURY_SECRET_FILE", "/etc", "AUGURY_SECRET_FILE.*/etc"),
@@ -77,6 +85,13 @@ def test_wrong_command_line_ends_with_2(environment: dict[str, str], arguments: 
     with pytest.raises(SystemExit) as error:
         settings.parse(arguments, environment)
     assert error.value.code == 2
+
+
+def test_only_the_local_worker_needs_no_url_of_the_server(environment: dict[str, str]) -> None:
+    del environment["AUGURY_URL"]
+    assert settings.parse(["--machine-type", "local"], {**environment, "AUGURY_INSTANCE": "local"})
+    with pytest.raises(SettingError, match="AUGURY_URL is not set"):
+        settings.parse(["--machine-type", "K80"], environment)
 
 
 def test_name_cannot_leave_the_state_folder(environment: dict[str, str]) -> None:

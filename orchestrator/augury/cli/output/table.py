@@ -317,6 +317,11 @@ def _slots(status: Document) -> str:
     return f"{count} ({text.plain(status['slots_from'])})"
 
 
+def _directory(run: Document) -> str:
+    cwd, snapshot = run.get("cwd") or "", run.get("snapshot")
+    return f"{cwd or '.'} in snapshot {snapshot[:12]}" if snapshot else cwd
+
+
 def _full(value: Any) -> str:
     """Return a value in full precision."""
     return repr(value) if isinstance(value, float) else text.cell(value)
@@ -328,7 +333,7 @@ def _run_facts(run: Document) -> list[tuple[str, str]]:
         ("Why", text.plain(run.get("detail") or "")),
         ("Search", text.cell(run["search_id"]) if run["search_id"] is not None else ""),
         ("Command", text.plain(run["command"])),
-        ("Directory", text.plain(run.get("cwd") or "")),
+        ("Directory", text.plain(_directory(run))),
         ("Machine type", text.plain(run.get("machine_type") or "")),
         ("Worker", text.plain(run["worker"] or "")),
         ("Attempts", text.cell(run["attempts"])),
