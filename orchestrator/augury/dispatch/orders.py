@@ -19,12 +19,14 @@ def build(
     run: RunRecord,
     environments: Path | None,
     lost_after: float | None,
+    blobs: str | None = None,
 ) -> dict[str, Any]:
     """Return the order for the attempt that holds `run`.
 
     `environments` is the folder of the 0600 files with the submitters' variables; None on a cluster.
     `lost_after` is the time in seconds after which the server gives a silent attempt up: before that it
-    has to end by itself. None on the local instance.
+    has to end by itself. None on the local instance. `blobs` is the folder of the files that are kept,
+    where the worker writes them itself; None on a cluster, where it sends them over HTTP.
     """
     spec = search.spec
     assignment = run.assignment
@@ -49,7 +51,8 @@ def build(
         "timeout": None,
         "lost_after": lost_after,
         "prepare": None,
-        "outputs": False,
+        "outputs": True,
+        "blobs": blobs,
     }
     if command.shell:
         order["shell"] = command.shell

@@ -45,6 +45,7 @@ class Ingest:
         instance: str,
         environments: Path | None,
         lost_after: float | None,
+        blobs: str | None = None,
         on_hello: Callable[[Hello], None],
         on_told: Callable[[dict[int, tuple[int, set[str]]]], None],
     ) -> None:
@@ -55,6 +56,7 @@ class Ingest:
         self._instance = instance
         self._environments = environments
         self._lost_after = lost_after
+        self._blobs = blobs
         self._on_hello = on_hello
         self._on_told = on_told
         self._attempts: dict[int, OpenAttempt] = {}
@@ -187,7 +189,9 @@ class Ingest:
         unheld = [*outcome.requeued, *outcome.left]
         answers.write_attempts(AttemptState(run.id, run.token, "", "", 0, "") for run in unheld)
         for run, search, ack in outcome.granted:
-            order = orders.build(self._instance, search, run, self._environments, self._lost_after)
+            order = orders.build(
+                self._instance, search, run, self._environments, self._lost_after, self._blobs
+            )
             state = AttemptState(run.id, run.token, run.nonce, run.want, ack, self.new_generation())
             answers.grant(state, order)
         for nonce, reason in outcome.denied:

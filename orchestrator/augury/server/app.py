@@ -12,7 +12,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from augury import __version__
 from augury.errors import AuguryError, UnauthorizedError, UsageError
-from augury.server.api import instance, runs, searches, worker
+from augury.server.api import instance, outputs, runs, searches, worker
 from augury.server.api.common import error_response
 from augury.server.service import Service
 
@@ -25,7 +25,7 @@ def build(service: Service) -> FastAPI:
         title="Augury", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json"
     )
     app.state.service = service
-    for router in (instance.router, searches.router, runs.router, worker.router):
+    for router in (instance.router, searches.router, runs.router, outputs.router, worker.router):
         app.include_router(router, prefix="/api/v1")
 
     @app.middleware("http")

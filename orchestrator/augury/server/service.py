@@ -24,6 +24,7 @@ from augury.logs import LogFiles
 from augury.reaper import LOST_AFTER_SECONDS, Reaper
 from augury.run import HELD_STATES, OPEN_SEARCH_STATES, OPEN_STATES, Want
 from augury.server.hints import Hints
+from augury.server.outputs import OutputFiles
 from augury.server.settings import Settings
 from augury.spec import SearchSpec
 from augury.store import access, runs, searches
@@ -51,6 +52,7 @@ class Service:
         keys = Keys(settings.instance)
         self.broker = Broker(settings.redis_url, keys, settings.secrets[0], self.store.epoch)
         self.blobs = Blobs(settings.blob_url)
+        self.outputs = OutputFiles(self.blobs)
         self.logs = LogFiles(settings.home / "runs")
         self.hints = Hints()
         self.started_at = time.time()
@@ -66,6 +68,7 @@ class Service:
             instance=settings.instance,
             environments=settings.environments,
             lost_after=lost_after,
+            blobs=settings.blobs_folder,
             on_hello=self._hello,
             on_told=self.hints.tell,
         )

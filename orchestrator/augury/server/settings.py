@@ -30,6 +30,11 @@ class Settings:
         return self.instance == LOCAL_INSTANCE
 
     @property
+    def blobs_folder(self) -> str | None:
+        """Folder of the blobs, which the local worker reads and writes itself; None on a cluster."""
+        return self.blob_url if self.local else None
+
+    @property
     def environments(self) -> Path | None:
         """Folder of the submitters' environments; None on a cluster."""
         return self.home / "environments" if self.local else None
@@ -49,7 +54,8 @@ def read(home: Path, *, local: bool) -> Settings:
         raise UsageError(f"AUGURY_SECRET_FILE={secret_file}: {error}") from error
     database_url = os.environ.get("AUGURY_DATABASE_URL") or f"sqlite:///{home / 'store.db'}"
     instance = LOCAL_INSTANCE if local else os.environ.get("AUGURY_INSTANCE", DEFAULT_INSTANCE)
-    blob_url = os.environ.get("AUGURY_BLOB_URL") or str(home / "blobs")
+    # Of the local instance it is a folder in any case: its worker has no other way to it.
+    blob_url = (not local and os.environ.get("AUGURY_BLOB_URL")) or str(home / "blobs")
     return Settings(redis_url, secrets, database_url, home, instance, blob_url)
 
 

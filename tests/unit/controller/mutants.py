@@ -90,7 +90,7 @@ OF_SERVER = [
     Mutant("the end of an attempt is not acknowledged again", _INTAKE, "            self._late(report)\n", "", ("redis",)),
     Mutant("a dead attempt is not answered", _INTAKE, "            self._outcome.left.append(run)\n", "            pass\n"),
     Mutant("what a failed commit did is not read again", _INGEST, "            self._controller.missed()\n", "", ("commit answer",)),
-    Mutant("orders have no lease", _INGEST, "self._environments, self._lost_after)", "self._environments, None)", ("slow", "worker cut off",)),
+    Mutant("orders have no lease", _INGEST, "self._environments, self._lost_after, self._blobs", "self._environments, None, self._blobs", ("slow", "worker cut off",)),
     Mutant("requeued runs are not told", _INGEST, "            self._controller.run_requeued(run)\n", "            pass\n"),
     Mutant("lost reports are not asked for", _REAPER, "        return same\n", "        return False\n", ("reports lost",)),
     Mutant("missing hashes are not written", _REAPER, "return beat is not None and (beat", "return beat is None or (beat"),
