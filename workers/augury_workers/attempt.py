@@ -10,10 +10,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from augury_workers import environment, platform, protocol
 from augury_workers.conversation import Conversation
+from augury_workers.ending import Ending
 from augury_workers.environment import CouldNotStartError
 from augury_workers.gather import Gather
 from augury_workers.link import Link, LinkError
@@ -22,6 +24,10 @@ from augury_workers.process import Reaper, Tree
 from augury_workers.relay import Relay
 from augury_workers.spool import Identity, Spool
 from augury_workers.workspace import METRICS, OUTPUT, Workspace
+
+if TYPE_CHECKING:
+    from augury_workers.saving import Saving
+    from augury_workers.secret import SecretFile
 
 TICK_SECONDS = 0.1
 """How often a run is looked at. A shorter one costs no timer, no task and no second link."""
@@ -49,6 +55,9 @@ _DIED: dict[Cause, str] = {
     "orphaned": "the worker process of its slot was gone",
 }
 
+_ABORTS: dict[Cause, str] = {**_DIED, "killed": "it was killed", "superseded": "another attempt has its run"}
+"""What ends the saving of files, with the reason told."""
+
 
 @dataclass
 class Station:
@@ -63,6 +72,9 @@ class Station:
     workspace: Workspace
     python_folder: str | None
     own_environment: Mapping[str, str]
+    secret: SecretFile
+    url: str | None
+    """Of the server, for what travels by HTTP; None on the local instance."""
     submitters: environment.SubmitterEnvironments = field(default_factory=environment.SubmitterEnvironments)
 
 
@@ -112,6 +124,8 @@ class Attempt:
         self._ticker: asyncio.TimerHandle | None = None
         self._enforcer: asyncio.TimerHandle | None = None
         self._last_call: asyncio.Task[None] | None = None
+        self._saving: Saving | None = None
+        self._has_output = False
 
     async def run(self) -> Outcome:
         """Execute the order and report; returns when no process is left and the final report is delivered."""
@@ -119,7 +133,7 @@ class Attempt:
             exited = self._start()
         except CouldNotStartError as error:
             self._report_exit(None, "could_not_start")
-            return await self._finish("failed", None, str(error))
+            return await self._finish(Ending("failed", None, str(error)))
         self._ticker = self._loop.call_later(TICK_SECONDS, self._tick)
         code = os.waitstatus_to_exitcode(await exited)
         cause, state, detail = self._judge(code)
@@ -127,6 +141,9 @@ class Attempt:
             self._gather.collect(everything=True)
             self._report_exit(code, cause)
         await self._end_tree()
+        ending = Ending(state, code if code >= 0 else None, detail)
+        if self._may_save():
+            await self._save(ending)
         self._stop_timers()
         await self._conversation.stop()
         if self._cause == "superseded":
@@ -134,7 +151,7 @@ class Attempt:
         if self._cause in _DIED:
             self._station.spool.mark_died(self._identity, _DIED[self._cause])
             return self._outcome("died", None)
-        return await self._finish(state, code if code >= 0 else None, detail)
+        return await self._finish(ending)
 
     def orphan(self) -> None:
         """End the tree: the pool child is gone, nobody waits for the result."""
@@ -217,6 +234,8 @@ class Attempt:
         A main process that has already ended keeps its own result, unless the attempt is not ours any more.
         """
         self._station.reaper.reap()
+        if self._saving is not None and cause in _ABORTS:
+            self._saving.abort(_ABORTS[cause])
         sooner = self._loop.time() + grace < self._deadline
         if sooner:
             self._deadline = self._loop.time() + grace
@@ -286,21 +305,55 @@ class Attempt:
             if timer is not None:
                 timer.cancel()
 
-    async def _finish(self, state: str, code: int | None, detail: str) -> Outcome:
+    # --- what it has written ----------------------------------------------------------------------------
+
+    def _may_save(self) -> bool:
+        """Tell whether there may be files to bring back; a kill drops them."""
+        if self._folder is None:
+            return False
+        self._has_output = self._station.workspace.has_output(self._folder)
+        dropped = self._cause in ("killed", "superseded") or self._cause in _DIED
+        return self._has_output and bool(self._order.get("outputs")) and not dropped
+
+    async def _save(self, ending: Ending) -> None:
+        """Bring the files back, while the talk with the server goes on; `ending` says what came of it."""
+        # Not at the top: most runs have no files, and every start of a supervisor would pay for zip and HTTP.
+        from augury_workers import saving
+
+        station = self._station
+        patience = saving.PATIENCE_SECONDS if self._fence is None else self._fence
+        door = partial(saving.open_door, self._order, self._identity, station.secret, station.url)
+        self._saving = saving.Saving(f"{self._folder}/{OUTPUT}", self._identity, door, patience)
+        self._heed()
+        if await self._saving.find():
+            self._relay.add(self._saving.report(time.time()))
+            lost = await self._saving.run()
+            if self._relay.want == "kill":
+                ending.state = ending.cause = "killed"
+            elif lost:
+                ending.cause = "outputs_lost"
+                ending.add(lost)
+        ending.add(self._saving.left_out)
+
+    # --- the final report -------------------------------------------------------------------------------
+
+    async def _finish(self, ending: Ending) -> Outcome:
         gather = self._gather
         await gather.collect_rest(self._conversation.room)
-        body = {"k": "final", "state": state, "log_bytes": gather.log_bytes, "dropped": gather.dropped}
-        self._relay.add({**body, "detail": detail})
+        body = {"k": "final", "state": ending.state, "log_bytes": gather.log_bytes, "dropped": gather.dropped}
+        if ending.cause:
+            body["cause"] = ending.cause
+        self._relay.add({**body, "detail": ending.detail})
         await self._conversation.deliver()
         if self._relay.verdict == "superseded":
             return self._outcome("superseded", None)
-        return self._outcome(state, code)
+        return self._outcome(ending.state, ending.code)
 
     def _outcome(self, state: str, code: int | None) -> Outcome:
         self._gather.close()
         self._relay.write_spool()
         if self._folder is not None:
-            self._station.workspace.give_back(self._folder)
+            self._station.workspace.give_back(self._folder, has_output=self._has_output)
         return Outcome(state, code, self._relay)
 
 

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH114, PTH123, PTH208
+# ruff: noqa: PTH114, SIM115
 # Paths are plain strings here, as the system calls take them.
 """The files that a run leaves in its output folder: found, and streamed as one zip."""
 

@@ -108,6 +108,8 @@ class Supervisor:
             workspace=Workspace(slot.path),
             python_folder=setting.python_folder,
             own_environment=environment.scrub(os.environ),
+            secret=setting.secret,
+            url=os.environ.get("AUGURY_URL"),
         )
         self._attempt: Attempt | None = None
         requests.lost.add_done_callback(self._orphaned)
