@@ -83,6 +83,7 @@ class Service:
 
     def start(self) -> None:
         """Start all threads."""
+        self.blobs.sweep()
         self.controller.start()
         self.ingest.start()
         self.reaper.start()
