@@ -92,8 +92,9 @@ def _sort(entry: os.DirEntry[str], name: str, files: Files, below: list[tuple[st
 
 
 def _text(name: str) -> str:
-    """Return a name that is valid text whatever bytes it has on disk."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """Return a name that is text on one line, whatever bytes it has on disk."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 class AbortedError(Exception):

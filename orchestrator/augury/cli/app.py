@@ -10,7 +10,7 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 import augury as augury_package
-from augury.cli import hyper, instance, runs
+from augury.cli import hyper, instance, outputs, runs
 from augury.cli.helping import WIDTH, AuguryGroup
 from augury.cli.notices import fail
 from augury.errors import AuguryError
@@ -38,6 +38,7 @@ def augury(
 
 app.add_typer(hyper.app, rich_help_panel="Searches")
 runs.register(app)
+outputs.register(app)
 instance.register(app)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from augury.cli import live as live
     from augury.cli import submitting as submitting
     from augury.cli import watching as watching
+    from augury.client import outputs as outputs
     from augury.client.client import Client as Client
     from augury.client.run import LogReader as LogReader
     from augury_sdk import cli as sdk_cli
@@ -25,6 +26,7 @@ _HOMES = {
     "LogReader": ("augury.client.run", "LogReader"),
     "app": ("augury.cli.app", None),
     "following": ("augury.cli.following", None),
+    "outputs": ("augury.client.outputs", None),
     "live": ("augury.cli.live", None),
     "local": ("augury.local", None),
     "sdk_cli": ("augury_sdk.cli", None),
@@ -32,7 +34,18 @@ _HOMES = {
     "watching": ("augury.cli.watching", None),
 }
 
-__all__ = ["Client", "LogReader", "app", "following", "live", "local", "sdk_cli", "submitting", "watching"]
+__all__ = [
+    "Client",
+    "LogReader",
+    "app",
+    "following",
+    "live",
+    "local",
+    "outputs",
+    "sdk_cli",
+    "submitting",
+    "watching",
+]
 
 
 def __getattr__(name: str) -> Any:

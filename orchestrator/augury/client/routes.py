@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from augury.client.events import Doorbell, follow
 from augury.client.transport import Transport
@@ -166,6 +167,15 @@ class Routes:
     ) -> Document:
         """Return one page of a run's output from byte `offset`, or its last `tail_lines` lines."""
         return self._get(f"/runs/{run_id}/logs", offset=offset, limit=limit, tail_lines=tail_lines)
+
+    def outputs(self, run_id: int) -> list[Document]:
+        """Return `path` and `bytes` of each file that a run has left."""
+        found: list[Document] = self._get(f"/runs/{run_id}/outputs")["outputs"]
+        return found
+
+    def output(self, run_id: int, path: str) -> Iterator[bytes]:
+        """Yield the bytes of one file that a run has left."""
+        return self._transport.pieces(f"/runs/{run_id}/outputs/{quote(path, safe='/')}")
 
     # --- what happens
 

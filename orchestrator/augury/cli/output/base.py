@@ -78,6 +78,12 @@ class Renderer(Protocol):
     def runs_asked(self, asked: Asked) -> None:
         """Print what a stop or kill of runs has done."""
 
+    def outputs(self, run_id: int, files: Sequence[Document]) -> None:
+        """Print the files that a run has left."""
+
+    def copied(self, names: Sequence[str], size: int) -> None:
+        """Print what was copied, `size` bytes in all."""
+
     def status(self, status: Document) -> None:
         """Print the state of an instance."""
 

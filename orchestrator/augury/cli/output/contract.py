@@ -17,7 +17,16 @@ RUN = (
     "queued_at", "started_at", "ended_at",
 )  # fmt: skip
 #: What `info` adds to a run.
-RUN_DETAIL = ("labels", "description", "machine_type", "cwd", "detail", "attempt_list", "metric_names")
+RUN_DETAIL = (
+    "labels",
+    "description",
+    "machine_type",
+    "cwd",
+    "detail",
+    "attempt_list",
+    "metric_names",
+    "output_files",
+)
 
 
 def run(document: Document) -> dict[str, Any]:
