@@ -58,7 +58,7 @@ def plan(run_id: int, files: Sequence[OutputFile], path: str, dest: str, *, forc
 
 
 def _target(run_id: int, root: Path, path: str, name: str) -> Path:
-    if name == path:
+    if path and name == path:
         return root
     rest = name[len(path) + 1 :] if path else name
     return root.joinpath(*_parts(run_id, rest))

@@ -146,9 +146,12 @@ def _stored(file: IO[bytes], size: int) -> Iterator[bytes]:
 
 def _inflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-    for piece in pieces:
-        # Never more than a chunk at a time: little input may stand for very much.
-        yield inflate.decompress(piece, _CHUNK)
-        while inflate.unconsumed_tail:
-            yield inflate.decompress(inflate.unconsumed_tail, _CHUNK)
-    yield inflate.flush()
+    try:
+        for piece in pieces:
+            # Never more than a chunk at a time: little input may stand for very much.
+            yield inflate.decompress(piece, _CHUNK)
+            while inflate.unconsumed_tail:
+                yield inflate.decompress(inflate.unconsumed_tail, _CHUNK)
+        yield inflate.flush()
+    except zlib.error as error:
+        raise zipfile.BadZipFile(f"a file in it cannot be inflated: {error}") from error
