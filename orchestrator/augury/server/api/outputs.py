@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 
@@ -25,6 +25,8 @@ router = APIRouter(tags=["runs"])
 _uploads = ThreadPoolExecutor(16, "upload")
 """So many at a time, others wait: they must not take the threads away that answer everybody else."""
 _LOOK_SECONDS = 1.0
+_AT_ONCE_BYTES = 256 * 1024
+_MEDIA_TYPE = "application/octet-stream"
 _log = logging.getLogger(__name__)
 
 
@@ -36,7 +38,7 @@ def list_outputs(run_id: int, service: TheService) -> dict[str, Any]:
 
 
 @router.get("/runs/{run_id}/outputs/{path:path}")
-def get_output(run_id: int, path: str, service: TheService) -> StreamingResponse:
+def get_output(run_id: int, path: str, service: TheService) -> Response:
     """Return one of the files that a run has left."""
     size, content = service.outputs.open(service.run(run_id), path)
     headers = {
@@ -44,7 +46,10 @@ def get_output(run_id: int, path: str, service: TheService) -> StreamingResponse
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(path.rpartition('/')[2], safe='')}",
         "X-Content-Type-Options": "nosniff",
     }
-    return StreamingResponse(content, media_type="application/octet-stream", headers=headers)
+    if size <= _AT_ONCE_BYTES:
+        # A tree of small files is so many requests: each at the price of one, not of a stream.
+        return Response(b"".join(content), media_type=_MEDIA_TYPE, headers=headers)
+    return StreamingResponse(content, media_type=_MEDIA_TYPE, headers=headers)
 
 
 @worker_router.put("/outputs")
