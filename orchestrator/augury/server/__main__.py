@@ -106,7 +106,8 @@ def main() -> int:
         print(f"augury: {error}", file=sys.stderr)
         return 2
     service.start()
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # With the protocol named, asyncio turns Nagle's algorithm off: else answers wait 40 ms for an ACK.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind((service.settings.host, service.settings.port))
     url = f"http://{service.settings.host}:{listening.getsockname()[1]}"
     app = build(service)
