@@ -6,15 +6,27 @@ Names are made by the server from digests and ids, never by a client.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import IO, Any, cast
+import os
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, Protocol, cast
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from augury.errors import NotFoundError, UnavailableError, UsageError
 
 #: What a full disk, a refused connection or a missing right looks like.
 _FAILURES = (OSError, ValueError)
+
+PART = ".part"
+"""How the name of a file ends that is not whole yet; workers of the local instance write such ones too."""
+
+LEFT_SECONDS = 3600.0
+"""A file that is not whole and was not written to for so long has nobody any more."""
 
 
 def snapshot_name(digest: str) -> str:
@@ -43,6 +55,7 @@ class Blobs:
         # fsspec is not typed.
         self._filesystem: Any = filesystem
         self._root = str(root).rstrip("/")
+        self._is_folder = isinstance(filesystem, LocalFileSystem)
 
     def put(self, name: str, chunks: Iterable[bytes]) -> int:
         """Keep the bytes of `chunks` under `name`, whole or not at all, and return how many they are.
@@ -54,24 +67,30 @@ class Blobs:
         """
         path = self._path(name)
         size = 0
-        try:
+        with _told(name):
             self._filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
-            file = self._filesystem.open(path, "wb", autocommit=False)
-        except _FAILURES as error:
-            raise UnavailableError(f"{name} cannot be stored: {error}") from error
+            writing: _Writing = _Part(path) if self._is_folder else _Transaction(self._filesystem, path)
         try:
-            with file:
-                for chunk in chunks:
-                    self._write(file, name, chunk)
-                    size += len(chunk)
+            for chunk in chunks:
+                with _told(name):
+                    writing.write(chunk)
+                size += len(chunk)
+            with _told(name):
+                writing.commit()
         except BaseException:
-            file.discard()
+            with suppress(*_FAILURES):
+                writing.discard()
             raise
-        try:
-            file.commit()
-        except _FAILURES as error:
-            raise UnavailableError(f"{name} cannot be stored: {error}") from error
         return size
+
+    def sweep(self) -> None:
+        """Remove what a server or a worker that died had begun to write here."""
+        if self._is_folder:
+            before = time.time() - LEFT_SECONDS
+            for path in Path(self._root).glob(f"*/*{PART}"):
+                with suppress(OSError):
+                    if path.stat().st_mtime < before:
+                        path.unlink()
 
     def open(self, name: str) -> IO[bytes]:
         """Return the blob for reading, seekable; raises `NotFoundError` when there is none."""
@@ -97,9 +116,61 @@ class Blobs:
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
 
-    @staticmethod
-    def _write(file: Any, name: str, chunk: bytes) -> None:
+
+class _Writing(Protocol):
+    """A blob that is being written; nobody sees it before `commit`."""
+
+    def write(self, data: bytes) -> object: ...
+
+    def commit(self) -> None: ...
+
+    def discard(self) -> None: ...
+
+
+class _Part:
+    """In a folder: under another name beside it. What fsspec does goes through /tmp and may leave half."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._part = Path(f"{path}.{secrets.token_hex(8)}{PART}")
+        self._file = os.fdopen(os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+    def write(self, data: bytes) -> object:
+        return self._file.write(data)
+
+    def commit(self) -> None:
+        self._file.close()
+        self._part.replace(self._path)
+
+    def discard(self) -> None:
+        self._part.unlink(missing_ok=True)
+        self._file.close()
+
+
+class _Transaction:
+    """Elsewhere: as fsspec does it there."""
+
+    def __init__(self, filesystem: Any, path: str) -> None:
+        self._file = filesystem.open(path, "wb", autocommit=False)
+
+    def write(self, data: bytes) -> object:
+        return self._file.write(data)
+
+    def commit(self) -> None:
+        self._file.close()
+        self._file.commit()
+
+    def discard(self) -> None:
         try:
-            file.write(chunk)
-        except _FAILURES as error:
-            raise UnavailableError(f"{name} cannot be stored: {error}") from error
+            self._file.close()
+        finally:
+            self._file.discard()
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Turn what a disk or a network refuses into a sentence."""
+    try:
+        yield
+    except _FAILURES as error:
+        raise UnavailableError(f"{name} cannot be stored: {error}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,3 +64,29 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 def test_an_unknown_scheme_names_the_setting() -> None:
     with pytest.raises(UsageError, match="AUGURY_BLOB_URL=gopher"):
         Blobs("gopher://x/y")
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "outputs").mkdir()
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("there is no /dev/full here")
+    blobs = Blobs(str(tmp_path))
+    make = os.open
+    monkeypatch.setattr(
+        os, "open", lambda path, flags, mode: (make(path, flags, mode), make(full, os.O_WRONLY))[1]
+    )
+    with pytest.raises(UnavailableError, match="No space left on device"):
+        blobs.put("outputs/1.1.zip", [b"x"])
+    assert list((tmp_path / "outputs").iterdir()) == []
+
+
+def test_what_the_dead_had_begun_to_write_is_swept_away(tmp_path: Path) -> None:
+    blobs = Blobs(str(tmp_path))
+    blobs.put("outputs/1.1.zip", [b"x"])
+    young, old = tmp_path / "outputs/2.1.zip.ab.part", tmp_path / "outputs/3.1.zip.cd.part"
+    young.touch()
+    old.touch()
+    os.utime(old, (time.time() - 4000, time.time() - 4000))
+    blobs.sweep()
+    assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == ["1.1.zip", young.name]

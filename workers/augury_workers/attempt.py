@@ -10,12 +10,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from augury_workers import environment, platform, protocol
 from augury_workers.claim import Granted
 from augury_workers.confirm import confirm, is_late
 from augury_workers.conversation import Conversation
+from augury_workers.ending import Ending
 from augury_workers.environment import CouldNotStartError
 from augury_workers.gather import Gather
 from augury_workers.link import Link, LinkError
@@ -29,6 +31,8 @@ from augury_workers.workspace import METRICS, OUTPUT, Workspace
 if TYPE_CHECKING:
     from augury_workers.blobs import Door
     from augury_workers.prepare import Preparation
+    from augury_workers.saving import Saving
+    from augury_workers.secret import SecretFile
     from augury_workers.trees import Tree as TreeOfFiles
 
 TICK_SECONDS = 0.1
@@ -59,6 +63,9 @@ _DIED: dict[Cause, str] = {
 
 _NOT_STARTED = "its order came too late and was not confirmed: nothing was started"
 
+_ABORTS: dict[Cause, str] = {**_DIED, "killed": "it was killed", "superseded": "another attempt has its run"}
+"""What ends the saving of files, with the reason told."""
+
 
 @dataclass
 class Station:
@@ -75,7 +82,7 @@ class Station:
     own_environment: Mapping[str, str]
     secret: SecretFile
     url: str | None
-    """Of the server, where files are fetched; None on the local instance."""
+    """Of the server, for files; None on the local instance."""
     snapshots: str
     """Folder of the unpacked snapshots of this host."""
     gpu: str | None = None
@@ -141,6 +148,8 @@ class Attempt:
         self._ticker: asyncio.TimerHandle | None = None
         self._enforcer: asyncio.TimerHandle | None = None
         self._last_call: asyncio.Task[None] | None = None
+        self._saving: Saving | None = None
+        self._has_output = False
 
     async def run(self) -> Outcome:
         """Execute the order and report; returns when no process is left and the final report is delivered."""
@@ -155,7 +164,7 @@ class Attempt:
         except CouldNotStartError as error:
             await self._conversation.stop()
             self._report_exit(None, "could_not_start")
-            return await self._finish(error.state, None, str(error))
+            return await self._finish(Ending(error.state, None, str(error)))
         self._ticker = self._loop.call_later(TICK_SECONDS, self._tick)
         code = os.waitstatus_to_exitcode(await exited)
         cause, state, detail = self._judge(code)
@@ -163,11 +172,14 @@ class Attempt:
             self._gather.collect(everything=True)
             self._report_exit(code, cause)
         await self._end_tree()
+        ending = Ending(state, code if code >= 0 else None, detail)
+        if self._may_save():
+            await self._save(ending)
         self._stop_timers()
         await self._conversation.stop()
         if self._cause == "superseded" or self._cause in _DIED:
             return self._left()
-        return await self._finish(state, code if code >= 0 else None, detail)
+        return await self._finish(ending)
 
     def orphan(self) -> None:
         """End the tree: the pool child is gone, nobody waits for the result."""
@@ -187,7 +199,7 @@ class Attempt:
             return self._outcome("died", None)
         if self._relay.want:  # as on a queued run, both mean kill
             self._report_exit(None, "killed")
-            return await self._finish("killed", None, "")
+            return await self._finish(Ending("killed", None, ""))
         return None
 
     async def _prepare(self) -> bool:
@@ -220,7 +232,7 @@ class Attempt:
         if self._cause == "superseded" or self._cause in _DIED:
             return self._left()
         self._report_exit(None, "killed")
-        return await self._finish("killed", None, "")
+        return await self._finish(Ending("killed", None, ""))
 
     # --- start ---------------------------------------------------------------------------------------
 
@@ -303,6 +315,8 @@ class Attempt:
             self._preparation.abort()
             return
         self._station.reaper.reap()
+        if self._saving is not None and cause in _ABORTS:
+            self._saving.abort(_ABORTS[cause])
         sooner = self._loop.time() + grace < self._deadline
         if sooner:
             self._deadline = self._loop.time() + grace
@@ -372,15 +386,49 @@ class Attempt:
             if timer is not None:
                 timer.cancel()
 
-    async def _finish(self, state: str, code: int | None, detail: str) -> Outcome:
+    # --- what it has written ----------------------------------------------------------------------------
+
+    def _may_save(self) -> bool:
+        """Tell whether there may be files to bring back; a kill drops them."""
+        if self._folder is None:
+            return False
+        self._has_output = self._station.workspace.has_output(self._folder)
+        dropped = self._cause in ("killed", "superseded") or self._cause in _DIED
+        return self._has_output and bool(self._order.get("outputs")) and not dropped
+
+    async def _save(self, ending: Ending) -> None:
+        """Bring the files back, while the talk with the server goes on; `ending` says what came of it."""
+        # Not at the top: most runs have no files, and every start of a supervisor would pay for zip and HTTP.
+        from augury_workers import saving
+
+        station = self._station
+        patience = saving.PATIENCE_SECONDS if self._fence is None else self._fence
+        door = partial(saving.open_door, self._order, self._identity, station.secret, station.url)
+        self._saving = saving.Saving(f"{self._folder}/{OUTPUT}", self._identity, door, patience)
+        self._heed()
+        if await self._saving.find():
+            self._relay.add(self._saving.report(time.time()))
+            lost = await self._saving.run()
+            if self._relay.want == "kill":
+                ending.state = ending.cause = "killed"
+            elif lost:
+                ending.cause = "outputs_lost"
+                ending.add(lost)
+        ending.add(self._saving.left_out)
+
+    # --- the final report -------------------------------------------------------------------------------
+
+    async def _finish(self, ending: Ending) -> Outcome:
         gather = self._gather
         await gather.collect_rest(self._conversation.room)
-        body = {"k": "final", "state": state, "log_bytes": gather.log_bytes, "dropped": gather.dropped}
-        self._relay.add({**body, "detail": detail})
+        body = {"k": "final", "state": ending.state, "log_bytes": gather.log_bytes, "dropped": gather.dropped}
+        if ending.cause:
+            body["cause"] = ending.cause
+        self._relay.add({**body, "detail": ending.detail})
         await self._conversation.deliver()
         if self._relay.verdict == "superseded":
             return self._outcome("superseded", None)
-        return self._outcome(state, code)
+        return self._outcome(ending.state, ending.code)
 
     def _left(self) -> Outcome:
         """Return the outcome of an attempt that is not ours any more, or that nobody waits for."""
@@ -395,7 +443,7 @@ class Attempt:
         if self._tree_of_files is not None:
             self._tree_of_files.release()
         if self._folder is not None:
-            self._station.workspace.give_back(self._folder)
+            self._station.workspace.give_back(self._folder, has_output=self._has_output)
         return Outcome(state, code, self._relay)
 
 

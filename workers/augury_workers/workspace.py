@@ -48,9 +48,18 @@ class Workspace:
         os.close(os.open(f"{folder}/{METRICS}", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         return folder
 
-    def give_back(self, folder: str) -> None:
+    def has_output(self, folder: str) -> bool:
+        """Tell whether there is anything in the output folder, or it cannot be told."""
+        try:
+            return bool(os.listdir(f"{folder}/{OUTPUT}"))
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+
+    def give_back(self, folder: str, *, has_output: bool) -> None:
         """Take the folder of an ended attempt: clean it for the next one, or remove it in the background."""
-        if self._spare is None and _cleaned(folder):
+        if self._spare is None and not has_output and _cleaned(folder):
             self._spare = folder
             return
         task = asyncio.ensure_future(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
@@ -59,16 +68,20 @@ class Workspace:
 
 
 def _cleaned(folder: str) -> bool:
-    """Empty the metrics file; False when the run left anything else there, or not what was there."""
+    """Empty the metrics file; False when the run left anything else there, or not what was there.
+
+    That nothing lies in the output folder is known.
+    """
     metrics = f"{folder}/{METRICS}"
     with contextlib.suppress(OSError):
         status = os.lstat(metrics)
         # A link to or from elsewhere is the user's: never truncated.
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or status.st_mode & 0o777 != 0o600:
             return False
-        if sorted(os.listdir(folder)) != [METRICS, OUTPUT] or os.listdir(f"{folder}/{OUTPUT}"):
+        if sorted(os.listdir(folder)) != [METRICS, OUTPUT]:
             return False
-        if os.lstat(f"{folder}/{OUTPUT}").st_mode & 0o700 != 0o700:
+        output = os.lstat(f"{folder}/{OUTPUT}").st_mode
+        if not stat.S_ISDIR(output) or output & 0o700 != 0o700:
             return False
         if status.st_size:
             os.truncate(metrics, 0)

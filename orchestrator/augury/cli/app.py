@@ -11,7 +11,7 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 import augury as augury_package
-from augury.cli import cluster, flower, hyper, instance, runs, workers
+from augury.cli import cluster, flower, hyper, instance, outputs, runs, workers
 from augury.cli.helping import WIDTH, AuguryGroup
 from augury.cli.notices import fail
 from augury.errors import AuguryError
@@ -42,6 +42,7 @@ def augury(
 
 app.add_typer(hyper.app, rich_help_panel="Searches")
 runs.register(app)
+outputs.register(app)
 instance.register(app)
 cluster.register(app)
 flower.register(app)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from augury.cli import live as live
     from augury.cli import submitting as submitting
     from augury.cli import watching as watching
+    from augury.client import outputs as outputs
     from augury.client.client import Client as Client
     from augury.client.run import LogReader as LogReader
     from augury.client.shipping import ship as ship
@@ -29,6 +30,7 @@ _HOMES = {
     "app": ("augury.cli.app", None),
     "completing": ("augury.cli.completing", None),
     "following": ("augury.cli.following", None),
+    "outputs": ("augury.client.outputs", None),
     "live": ("augury.cli.live", None),
     "local": ("augury.local", None),
     "new_secret_line": ("augury_workers.protocol", "new_secret_line"),
@@ -47,6 +49,7 @@ __all__ = [
     "live",
     "local",
     "new_secret_line",
+    "outputs",
     "sdk_cli",
     "ship",
     "submitting",

@@ -160,6 +160,29 @@ class SomeRuns(Output):
     runs: RunIds
 
 
+OutputPath = Annotated[
+    str, Argument(metavar="runs/RUN[/PATH]", help="A run, or a file or folder it left.", show_default=False)
+]
+
+
+@dataclass(kw_only=True)
+class LsOptions(Output):
+    """`ls`."""
+
+    path: OutputPath
+    quiet: Annotated[bool, Option("-q", "--quiet", help="Print names only, as `cp` takes them.")] = False
+
+
+@dataclass(kw_only=True)
+class CpOptions(Output):
+    """`cp`."""
+
+    source: OutputPath
+    dest: Annotated[str, Argument(metavar="[DEST]", help="A folder, or the name of the copy.")] = "."
+    quiet: Annotated[bool, Option("-q", "--quiet", help="Print the names of the copies only.")] = False
+    force: Annotated[bool, Option("-f", "--force", help="Overwrite existing files.")] = False
+
+
 @dataclass(kw_only=True)
 class LogsOptions:
     """`logs`."""

@@ -192,6 +192,15 @@ class Routes:
         """Return one page of a run's output from byte `offset`, or its last `tail_lines` lines."""
         return self._get(f"/runs/{run_id}/logs", offset=offset, limit=limit, tail_lines=tail_lines)
 
+    def outputs(self, run_id: int) -> list[Document]:
+        """Return `path` and `bytes` of each file that a run has left."""
+        found: list[Document] = self._get(f"/runs/{run_id}/outputs")["outputs"]
+        return found
+
+    def output(self, run_id: int, path: str) -> Iterator[bytes]:
+        """Yield the bytes of one file that a run has left."""
+        return self._transport.pieces(f"/runs/{run_id}/outputs/{quote(path, safe='/')}")
+
     # --- tokens of a shared server
 
     def tokens(self) -> list[Document]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augury.client.events import Silence, readings
+from augury.client.outputs import OutputFile, copy_all, plan
 from augury.client.times import moment, number, when
 from augury.errors import UsageError, WaitError
 from augury.run import FINAL_STATES
@@ -248,6 +250,21 @@ class Run:
             if page["text"]:
                 yield page["text"]
         self.refresh()
+
+    def outputs(self) -> list[OutputFile]:
+        """Return the files it has left in `AUGURY_OUTPUT_DIR`, once it has ended, in order of their paths."""
+        return [OutputFile(one["path"], int(one["bytes"])) for one in self._client.outputs(self.id)]
+
+    def download(self, path: str = "", dest: str | Path = ".", *, force: bool = False) -> list[Path]:
+        """Copy a file or folder of its outputs (all without `path`) as `cp -r` would; returns the copies.
+
+        Raises:
+            NotFoundError: there is nothing at `path`.
+            UsageError: a file exists and `force` is not given, or `dest` cannot be written.
+        """
+        copies = plan(self.id, self.outputs(), path.strip("/"), str(dest), force=force)
+        copy_all(self._client, self.id, copies, Path(dest), lambda done: None)
+        return [copy.target for copy in copies]
 
     def _points(self, name: str, follow: bool, seconds: float | None = None) -> Iterator[Point]:
         seen, cursor = 0, None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from augury.client._httpx import httpx
@@ -151,6 +152,20 @@ class Transport:
         Raises:
             AuguryError: as `request`; a broken or silent stream is an `UnavailableError`.
         """
+        with self._stream(path, query, read_seconds) as response:
+            yield from response.iter_lines()
+
+    def pieces(self, path: str) -> Iterator[bytes]:
+        """Yield the bytes of an answer as they come.
+
+        Raises:
+            AuguryError: as `request`; an answer that breaks off is an `UnavailableError`.
+        """
+        with self._stream(path, {}, ANSWER_SECONDS) as response:
+            yield from response.iter_bytes()
+
+    @contextmanager
+    def _stream(self, path: str, query: Query, read_seconds: float) -> Iterator[httpx.Response]:
         timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS, read=read_seconds)
         try:
             with self._client().stream(
@@ -159,7 +174,7 @@ class Transport:
                 if response.status_code >= 400:
                     response.read()
                     _decoded(response)
-                yield from response.iter_lines()
+                yield response
         except httpx.TransportError as error:
             if isinstance(error, httpx.ConnectError):
                 self._moved()

@@ -51,7 +51,7 @@ def build(
         "timeout": None,
         "lost_after": lost_after,
         "prepare": {"snapshot": spec.snapshot} if spec.snapshot is not None else None,
-        "outputs": False,
+        "outputs": True,
         "blobs": blobs,
     }
     if command.shell:

@@ -150,7 +150,9 @@ class Intake:
         run = attempt.run
         if attempt.exit:
             # Its command had ended before the worker was lost: never run again.
-            self._finish(attempt, _ended(attempt.exit, None), 0)
+            ended = _ended(attempt.exit, None)
+            detail = f"{reason} after the command had ended: files it wrote did not come back"
+            self._finish(attempt, replace(ended, cause="outputs_lost", detail=detail), 0)
             return
         self._flush_points()
         after = runs.lose(self._connection, self._now, run, reason)
@@ -186,6 +188,8 @@ class Intake:
         elif kind == "state" and attempt.run.state == "building" and report.body.get("state") == "running":
             run = runs.built(self._connection, self._now, attempt.run)
             attempt = attempt if run is None else replace(attempt, run=run)
+        elif kind == "state" and report.body.get("state") == "saving":
+            attempt = self._saving(attempt, report.body)
         self._outcome.attempts[report.run_id] = attempt
         self._outcome.acks[report.run_id] = report.s
         if kind == "final":
@@ -214,6 +218,11 @@ class Intake:
         self._logs.write(run.id, run.token, offset, report.data)
         self._tell(run, "")
         return replace(attempt, log_bytes=max(attempt.log_bytes, offset + len(report.data)))
+
+    def _saving(self, attempt: OpenAttempt, body: Mapping[str, Any]) -> OpenAttempt:
+        files, size = int(body.get("files", 0)), int(body.get("bytes", 0))
+        run = runs.save(self._connection, self._now, attempt.run, files, size)
+        return attempt if run is None else replace(attempt, run=run)
 
     def _tell(self, run: RunRecord, name: str) -> None:
         self._outcome.told.setdefault(run.id, (run.search_id, set()))[1].add(name)
@@ -292,7 +301,7 @@ def _ended(exit_body: Mapping[str, Any], final: Mapping[str, Any] | None) -> End
         state = str(final["state"])
         if state not in FINAL_STATES:
             raise ValueError(f"'{state}' is not a final state")
-        return Ended(state, cause, code, str(final.get("detail") or ""))
+        return Ended(state, str(final.get("cause") or cause), code, str(final.get("detail") or ""))
     if cause in ("stopped", "killed", "timeout"):
         return Ended("killed" if cause == "killed" else "stopped", cause, code)
     return Ended("complete" if code == 0 and cause == "exit" else "failed", cause, code)

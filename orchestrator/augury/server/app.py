@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 
 from augury import __version__
 from augury.errors import AuguryError, UnauthorizedError, UsageError
-from augury.server.api import instance, runs, searches, snapshots, tokens, worker, workers
+from augury.server.api import instance, outputs, runs, searches, snapshots, tokens, worker, workers
 from augury.server.api.common import error_response
 from augury.server.hosts import Hosts
 from augury.server.service import Service
@@ -27,7 +27,7 @@ def build(service: Service, hosts: Collection[str] = ()) -> FastAPI:
         title="Augury", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json"
     )
     app.state.service = service
-    for module in (instance, searches, runs, snapshots, workers, tokens, worker):
+    for module in (instance, searches, runs, outputs, snapshots, workers, tokens, worker):
         app.include_router(module.router, prefix="/api/v1")
 
     @app.middleware("http")

@@ -26,6 +26,7 @@ from augury.reaper import LOST_AFTER_SECONDS, Reaper
 from augury.run import HELD_STATES, OPEN_SEARCH_STATES, OPEN_STATES, Want
 from augury.server import snapshots
 from augury.server.hints import Hints
+from augury.server.outputs import OutputFiles
 from augury.server.settings import Settings
 from augury.server.workers import Workers
 from augury.spec import SearchSpec
@@ -57,6 +58,7 @@ class Service:
         keys = Keys(settings.instance)
         self.broker = Broker(settings.redis_url, keys, settings.secrets, self.store.epoch)
         self.blobs = Blobs(settings.blob_url)
+        self.outputs = OutputFiles(self.blobs)
         self.logs = LogFiles(settings.home / "runs")
         self.hints = Hints()
         self.started_at = time.time()
@@ -91,6 +93,7 @@ class Service:
 
     def start(self) -> None:
         """Start all threads."""
+        self.blobs.sweep()
         self.workers.load()
         self.controller.start()
         self.ingest.start()

@@ -107,7 +107,11 @@ def run_json(run: RunRecord, search: SearchRecord) -> dict[str, Any]:
 
 
 def run_details(
-    run: RunRecord, search: SearchRecord, attempts: Sequence[AttemptRecord], metric_names: Sequence[str]
+    run: RunRecord,
+    search: SearchRecord,
+    attempts: Sequence[AttemptRecord],
+    metric_names: Sequence[str],
+    output_files: int | None,
 ) -> dict[str, Any]:
     """Return a run with all that is known of it."""
     return run_json(run, search) | {
@@ -118,6 +122,7 @@ def run_details(
         "snapshot": search.spec.snapshot,
         "detail": run.detail,
         "metric_names": list(metric_names),
+        "output_files": output_files,
         "attempt_list": [
             {
                 "attempt": attempt.number,

@@ -61,6 +61,7 @@ _ATTEMPT = update(attempts).where(
 _ACK = _ATTEMPT.values(
     ack=bindparam("acked"), log_bytes=bindparam("bytes"), exit_code=bindparam("code"), cause=bindparam("why")
 )
+_SAVING = update(runs).where(*_HELD, runs.c.state != "saving").values(state="saving").returning(runs)
 _FINISH_ATTEMPT = _ATTEMPT.values(
     state=bindparam("to_state"),
     cause=bindparam("why"),
@@ -138,6 +139,21 @@ def acknowledge(
     run_id, token = key
     values = {"acked": ack, "bytes": log_bytes, "code": code, "why": cause}
     connection.execute(_ACK, {"run": run_id, "of_token": token} | values)
+
+
+def save(connection: Connection, now: float, run: RunRecord, files: int, size: int) -> RunRecord | None:
+    """Note that the attempt that holds `run` saves the files it wrote: so many, of `size` bytes.
+
+    Returns the run as it is now, or None when that attempt did not hold it any more or saves already.
+    """
+    key = {"run": run.id, "of_token": run.token, "by_nonce": run.nonce}
+    row = connection.execute(_SAVING, key).first()
+    if row is None:
+        return None
+    connection.execute(_ATTEMPT.values(state="saving"), {"run": run.id, "of_token": run.token})
+    data = {"state": "saving", "files": files, "bytes": size}
+    events.add(connection, now, run.search_id, run.id, "run", data)
+    return RunRecord.of(row)
 
 
 class Output(NamedTuple):

@@ -74,6 +74,7 @@ class FakeServer:
         self.points: list[Document] = []
         self.log = b""
         self.snapshots: dict[str, bytes] = {}
+        self.outputs: dict[str, bytes] = {}
         self.notices: list[str] = []
         self.events: list[Document] = []
         self.on_request: Callable[[str, str], None] = lambda method, path: None
@@ -217,9 +218,20 @@ class FakeServer:
             return self._points_page(query, number)
         if rest == ["logs"]:
             return self._log_page(run, query)
+        if rest[:1] == ["outputs"]:
+            return self._outputs(number, "/".join(rest[1:]))
         names = sorted({point["name"] for point in self.points if point["run_id"] == number})
         details = {"labels": [], "description": "", "machine_type": "K80", "cwd": "/w", "detail": None}
-        return httpx.Response(200, json=details | run | {"attempt_list": [], "metric_names": names})
+        more = {"attempt_list": [], "metric_names": names, "output_files": len(self.outputs)}
+        return httpx.Response(200, json=details | run | more)
+
+    def _outputs(self, number: int, path: str) -> httpx.Response:
+        if not path:
+            listing = [{"path": name, "bytes": len(data)} for name, data in sorted(self.outputs.items())]
+            return httpx.Response(200, json={"outputs": listing})
+        if path not in self.outputs:
+            return refusal(404, "not_found", f"run {number} has no file '{path}'")
+        return httpx.Response(200, content=self.outputs[path])
 
     def _log_page(self, run: Document, query: Document) -> httpx.Response:
         offset = int(query.get("offset", 0))

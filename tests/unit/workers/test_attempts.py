@@ -200,7 +200,8 @@ def test_clean_folder_is_used_again_under_a_new_name(tmp_path: Path) -> None:
     first = space.make("1")
     inode = Path(first, "metrics.jsonl").stat().st_ino
     Path(first, "metrics.jsonl").write_text("points")
-    space.give_back(first)
+    assert not space.has_output(first)
+    space.give_back(first, has_output=False)
     second = space.make("2")
     assert second.endswith("/2")
     assert not Path(first).exists()
@@ -210,7 +211,9 @@ def test_clean_folder_is_used_again_under_a_new_name(tmp_path: Path) -> None:
     assert names(f"{second}/output") == []
 
 
-@pytest.mark.parametrize("mess", ["output", "beside", "link", "symlink", "mode", "gone"])
+@pytest.mark.parametrize(
+    "mess", ["output", "beside", "elsewhere", "no output", "link", "symlink", "mode", "gone"]
+)
 def test_folder_that_a_run_changed_is_not_used_again(tmp_path: Path, mess: str) -> None:
     precious = tmp_path / "precious"
     precious.write_text("keep me")
@@ -223,6 +226,11 @@ def test_folder_that_a_run_changed_is_not_used_again(tmp_path: Path, mess: str) 
         (folder / "output" / "model").write_text("x")
     elif mess == "beside":
         (folder / "more").write_text("x")
+    elif mess in ("elsewhere", "no output"):
+        (folder / "output").rmdir()
+        if mess == "elsewhere":
+            (tmp_path / "other").mkdir()
+            (folder / "output").symlink_to(tmp_path / "other")
     elif mess == "mode":
         metrics.chmod(0o644)
     else:
@@ -233,7 +241,7 @@ def test_folder_that_a_run_changed_is_not_used_again(tmp_path: Path, mess: str) 
             metrics.symlink_to(precious)
 
     async def give_back() -> str:
-        space.give_back(str(folder))
+        space.give_back(str(folder), has_output=space.has_output(str(folder)))
         made = space.make("2")
         while folder.exists():
             await asyncio.sleep(0.001)

@@ -81,6 +81,12 @@ class Renderer(Protocol):
     def tokens(self, tokens: Sequence[Document]) -> None:
         """Print whom there are tokens for."""
 
+    def outputs(self, run_id: int, files: Sequence[Document]) -> None:
+        """Print the files that a run has left."""
+
+    def copied(self, names: Sequence[str], size: int) -> None:
+        """Print what was copied, `size` bytes in all."""
+
     def status(self, status: Document) -> None:
         """Print the state of an instance."""
 

@@ -26,6 +26,7 @@ RUN_DETAIL = (
     "detail",
     "attempt_list",
     "metric_names",
+    "output_files",
 )
 
 

@@ -69,6 +69,14 @@ class JsonRenderer:
         """Print a list of names and times."""
         write([dict(token) for token in tokens])
 
+    def outputs(self, run_id: int, files: Sequence[Document]) -> None:
+        """Print an array of files."""
+        write([dict(file) for file in files])
+
+    def copied(self, names: Sequence[str], size: int) -> None:
+        """Print an array of the names of the copies."""
+        write(list(names))
+
     def status(self, status: Document) -> None:
         """Print the status as the server tells it."""
         write(dict(status))

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from augury.cli.output.base import Asked, Document, Judge
+from augury.cli.output.text import plain
 
 
 def write(ids: Iterable[object]) -> None:
@@ -63,6 +64,14 @@ class QuietRenderer:
     def tokens(self, tokens: Sequence[Document]) -> None:
         """Print the names."""
         write(token["name"] for token in tokens)
+
+    def outputs(self, run_id: int, files: Sequence[Document]) -> None:
+        """Print the files as `cp` takes them."""
+        write(f"runs/{run_id}/{plain(file['path'])}" for file in files)
+
+    def copied(self, names: Sequence[str], size: int) -> None:
+        """Print the names of the copies."""
+        write(map(plain, names))
 
     def status(self, status: Document) -> None:
         """Print the names of the workers."""

@@ -220,6 +220,18 @@ class TableRenderer:
         ]
         write(text.table(["USER", "MADE"], rows))
 
+    def outputs(self, run_id: int, files: Sequence[Document]) -> None:
+        """Print size and path of each file, then the sum."""
+        rows = [[text.size(file["bytes"]), text.plain(file["path"])] for file in files]
+        write(text.table(["Size", "Path"], rows))
+        total = text.size(sum(file["bytes"] for file in files))
+        write([f"{len(files):,} file{'' if len(files) == 1 else 's'}, {total}"])
+
+    def copied(self, names: Sequence[str], size: int) -> None:
+        """Print one sentence."""
+        what = text.plain(names[0]) if len(names) == 1 else f"{len(names):,} files"
+        write([f"Copied {what}, {text.size(size)}"])
+
     def status(self, status: Document) -> None:
         """Print the instance and its workers."""
         started = status.get("started_at")
@@ -327,6 +339,13 @@ def _full(value: Any) -> str:
     return repr(value) if isinstance(value, float) else text.cell(value)
 
 
+def _outputs(run: Document) -> str:
+    count = run.get("output_files", 0)
+    if count is None:
+        return "they cannot be read"
+    return f"{count:,} file{'' if count == 1 else 's'}: augury ls runs/{run['id']}" if count else ""
+
+
 def _run_facts(run: Document) -> list[tuple[str, str]]:
     return [
         ("Status", text.state(run)),
@@ -342,6 +361,7 @@ def _run_facts(run: Document) -> list[tuple[str, str]]:
         ("Ended", text.moment(run["ended_at"])),
         ("Duration", text.took(run)),
         ("Objective", "" if run["objective"] is None else _full(run["objective"])),
+        ("Outputs", _outputs(run)),
         ("Metrics", text.names(run.get("metric_names") or (), 100)),
         ("Labels", ", ".join(map(text.plain, run.get("labels") or ()))),
         ("Description", text.plain(run.get("description") or "")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,14 @@ def plain(text: str) -> str:
 def number(value: float) -> str:
     """Return a number in six significant digits; whole numbers of type int stay whole."""
     return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes such as `12 B`, `3.4 kB`, `1.2 GB`."""
+    if count < 1000:
+        return f"{count} B"
+    power = min(3, int(math.log(count * 1.00005, 1000)) - 1)
+    return f"{count / 1000 ** (power + 1):.1f} {('kB', 'MB', 'GB', 'TB')[power]}"
 
 
 def cell(value: Any) -> str:

@@ -74,7 +74,7 @@ def get_run(run_id: int, service: TheService) -> dict[str, Any]:
         search = searches.get(connection, run.search_id)
         attempts = runs.attempts_of(connection, run_id)
         names = points.names(connection, run_id=run_id)
-    return views.run_details(run, search, attempts, names)
+    return views.run_details(run, search, attempts, names, service.outputs.count(run))
 
 
 @router.post("/runs/stop")
