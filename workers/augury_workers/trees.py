@@ -20,6 +20,8 @@ import shutil
 import time
 from collections.abc import Callable
 
+from augury_workers.removing import remove
+
 IDLE_SECONDS = 86_400.0
 """Files that no run has used for so long are removed."""
 
@@ -63,12 +65,16 @@ def get(folder: str, name: str, make: Callable[[str], None], wait: Callable[[flo
         if _is_whole(path, lock):
             return Tree(path, lock)
         os.close(lock)
-        lock = _locked(f"{path}.lock", fcntl.LOCK_EX, wait)
+        # Never waited for: who has made the files meanwhile holds them for as long as its run goes on.
+        maker = _lock_at_once(f"{path}.lock", fcntl.LOCK_EX)
+        if maker is None:
+            wait(_WAIT_SECONDS)
+            continue
         try:
-            if not _is_whole(path, lock):
-                _make(path, lock, make)
+            if not _is_whole(path, maker):
+                _make(path, maker, make)
         finally:
-            os.close(lock)
+            os.close(maker)
 
 
 def sweep(folder: str, idle: float = IDLE_SECONDS) -> None:
@@ -86,7 +92,7 @@ def _make(path: str, lock: int, make: Callable[[str], None]) -> None:
     try:
         make(fresh)
     except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
+        remove(fresh)
         raise
     os.rename(fresh, path)  # noqa: PTH104
     os.ftruncate(lock, 0)
@@ -107,18 +113,26 @@ def _boot() -> bytes:
 
 
 def _locked(path: str, kind: int, wait: Callable[[float], None]) -> int:
-    """Open and lock a file; its name may be taken away meanwhile by who removes idle files."""
+    """Open and lock a file, when it can be."""
     while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if _try_lock(file, kind) and _is_at(file, path):
-                os.utime(file)
-                return file
-        except BaseException:
-            os.close(file)
-            raise
-        os.close(file)
+        file = _lock_at_once(path, kind)
+        if file is not None:
+            return file
         wait(_WAIT_SECONDS)
+
+
+def _lock_at_once(path: str, kind: int) -> int | None:
+    """Open and lock a file if it can be now; its name may just be taken away by who removes idle files."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if _try_lock(file, kind) and _is_at(file, path):
+            os.utime(file)
+            return file
+    except BaseException:
+        os.close(file)
+        raise
+    os.close(file)
+    return None
 
 
 def _try_lock(file: int, kind: int) -> bool:
@@ -161,7 +175,7 @@ def _remove(path: str) -> None:
 
 
 def _remove_entry(path: str) -> None:
-    shutil.rmtree(path, ignore_errors=True)
+    remove(path)
     if os.path.isdir(path):
         # A run has taken the right to write from folders in it.
         for folder, _, _ in os.walk(path):

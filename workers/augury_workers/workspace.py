@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import stat
+
+from augury_workers.removing import remove
 
 METRICS = "metrics.jsonl"
 OUTPUT = "output"
@@ -30,7 +31,7 @@ class Workspace:
         """Remove the folders that earlier attempts left; may take long."""
         for entry in os.scandir(self._slot_folder):
             if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
+                remove(entry.path)
 
     def make(self, name: str) -> str:
         """Return the path of a folder with an empty metrics file and an empty output folder.
@@ -62,7 +63,7 @@ class Workspace:
         if self._spare is None and not has_output and _cleaned(folder):
             self._spare = folder
             return
-        task = asyncio.ensure_future(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+        task = asyncio.ensure_future(asyncio.to_thread(remove, folder))
         self._removals.add(task)
         task.add_done_callback(self._removals.discard)
 

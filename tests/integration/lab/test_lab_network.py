@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,9 @@ rate = parser.parse_args().rate
 for epoch in range(3):
     augury_sdk.send_metric("val_acc", helper.SCALE * rate + epoch)
 pathlib.Path(os.environ["AUGURY_OUTPUT_DIR"], "model.txt").write_text(f"weights of {rate}")
-print("trained with", rate, "on", os.environ["KIND"], "in", pathlib.Path.cwd().name, flush=True)
+where = pathlib.Path.cwd()
+data = (where / "../data.txt").read_text()
+print("trained with", rate, "on", os.environ["KIND"], "in", where.name, data, flush=True)
 time.sleep(float(os.environ.get("NAP", "0.3")))
 """
 
@@ -37,6 +40,7 @@ def project(wide_lab: Lab) -> Path:
     (folder / "code/package/__init__.py").write_text("")
     (folder / "code/package/helper.py").write_text("SCALE = 10\n")
     (folder / "data.txt").write_text("1 2 3\n")
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     wide_lab.hidden = [wide_lab.home("laptop"), wide_lab.home("server")]
     return folder
 
@@ -81,7 +85,7 @@ def test_searches_run_on_their_own_machines_with_the_code_as_it_was_submitted(
         assert found["best"]["objective"] == pytest.approx(8.0)
         run = found["runs"][2]
         log = lab.ok("logs", str(run["id"]), namespace=laptop)
-        assert log == f"trained with 0.3 on {kind.lower()} in code\n"
+        assert log == f"trained with 0.3 on {kind.lower()} in code 1 2 3\n\n"
         rows = lab.ok("hyper", "download-metrics", str(search), "-d", "-", namespace=laptop)
         assert len(list(csv.DictReader(io.StringIO(rows)))) == 18
         lab.ok("cp", f"runs/{run['id']}/model.txt", ".", namespace=laptop, cwd=project)

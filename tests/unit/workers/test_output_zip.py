@@ -17,6 +17,7 @@ from augury.server.outputs import OutputFiles
 from augury.store.records import RunRecord
 from augury_workers import outputs
 from augury_workers.outputs import AbortedError, DamagedError, find, zip_chunks
+from augury_workers.removing import remove
 
 RUN = RunRecord(
     401, 59, 0, "complete", "", 2, "ab", "{}", None, 1, 0, "w", None, 0, "exit", None, 1, 1.0, 1.0, 2.0
@@ -51,7 +52,7 @@ def test_a_name_is_text_on_one_line_whatever_its_bytes(tmp_path: Path) -> None:
     assert names == {"\\xff", "é", "a\\nb", "\\x1b[31m", "back\\slash"}
 
 
-def test_a_deep_tree_is_no_problem(tmp_path: Path) -> None:
+def test_a_deep_tree_is_looked_through_and_removed(tmp_path: Path) -> None:
     here = os.open(tmp_path, os.O_DIRECTORY)
     try:
         for _ in range(1500):  # deeper than Python recurses
@@ -62,6 +63,8 @@ def test_a_deep_tree_is_no_problem(tmp_path: Path) -> None:
     finally:
         os.close(here)
     assert find(str(tmp_path)).found == []
+    remove(str(tmp_path / "d"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_zipped_is_read_back_file_by_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,6 +100,20 @@ def test_of_two_slots_at_once_one_unpacks_and_the_other_waits(tmp_path: Path) ->
     assert len(found) == 4
 
 
+def test_a_slot_that_came_at_the_same_moment_does_not_wait_for_the_run_of_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, whole = str(tmp_path / "trees"), trees._is_whole
+    pauses: list[float] = []
+    first = trees.get(folder, "x", lambda fresh: Path(fresh).mkdir(), lambda _: None)
+    # The second looked before the first had made the files.
+    seen = iter([False])
+    monkeypatch.setattr(trees, "_is_whole", lambda path, lock: next(seen, True) and whole(path, lock))
+    second = trees.get(folder, "x", lambda _: pytest.fail("made twice"), pauses.append)
+    assert first.path == second.path
+    assert pauses == [trees._WAIT_SECONDS]
+
+
 def test_bytes_that_are_not_the_snapshot_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
     digest = _snapshot(tmp_path, a=b"one")
     (tmp_path / "snapshots" / f"{digest}.tar.gz").write_bytes(b"other")
