@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import stat
+import subprocess
 import urllib.request
 from urllib.error import HTTPError
 
@@ -18,7 +21,9 @@ def test_the_server_says_what_to_paste_on_a_worker_and_on_a_laptop(lab: Lab) -> 
     said = lab.said()
     token = (lab.state / "token").read_text().strip()
     assert f"serves 'main' at {lab.url}" in said
-    assert f"export AUGURY_URL={lab.url} AUGURY_TOKEN={token}" in said
+    # This goes to a file, as it would to a journal: no token there.
+    assert f"export AUGURY_URL={lab.url} AUGURY_TOKEN=$(cat {lab.state / 'token'})" in said
+    assert token not in said
     assert f"AUGURY_URL={lab.url} AUGURY_REDIS_URL='redis://:…@127.0.0.1" in said
     assert "AUGURY_SECRET_FILE=augury.secret augury worker" in said
     assert f"{lab.state}/secret" in said
@@ -27,7 +32,21 @@ def test_the_server_says_what_to_paste_on_a_worker_and_on_a_laptop(lab: Lab) -> 
     assert lab.json("status")["instance"] == "main"
 
 
-def test_the_first_token_is_told_once_and_made_anew_when_its_file_is_removed(lab: Lab) -> None:
+def test_the_first_token_is_shown_on_a_terminal(lab: Lab) -> None:
+    words = ["augury", "server", "--listen", f"127.0.0.1:{free_port()}"]
+    controller, terminal = pty.openpty()
+    environment = lab.environment(lab.home("server"), lab.server_variables())
+    with subprocess.Popen(words, env=environment, stdout=terminal, stderr=subprocess.DEVNULL) as server:
+        os.close(terminal)
+        said = ""
+        while "A token for each user" not in said:
+            said += os.read(controller, 4096).decode()
+        server.terminate()
+    os.close(controller)
+    assert f"AUGURY_TOKEN={(lab.state / 'token').read_text().strip()}" in said
+
+
+def test_the_first_token_is_made_once_and_made_anew_when_its_file_is_removed(lab: Lab) -> None:
     server = lab.serve()
     first = (lab.state / "token").read_text().strip()
     server.terminate()
