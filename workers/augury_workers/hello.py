@@ -102,6 +102,11 @@ class Hello:
                 return
             except redis.AuthenticationError as error:
                 raise SettingError(f"AUGURY_REDIS_URL: the broker refuses the login: {error}") from error
+            except redis.exceptions.NoPermissionError as error:
+                fix = "see `augury redis-acl`"
+                raise SettingError(
+                    f"AUGURY_REDIS_URL: its user has too few rights: {error}; {fix}"
+                ) from error
             except redis.BusyLoadingError:
                 end = time.monotonic() + START_SECONDS
             except (redis.RedisError, OSError) as error:

@@ -71,6 +71,17 @@ def test_a_search_needs_no_more_rights_than_are_given(lab: Lab, types: list[str]
     _try_what_a_worker_has_no_use_for(users["worker"]["url"], bool(types))
 
 
+def test_a_worker_with_too_few_rights_says_so(lab: Lab) -> None:
+    admin = redis.Redis.from_url(lab.redis_url)
+    admin.acl_setuser("few", enabled=True, passwords=["+pw"], commands=["+ping"], keys=["*"])
+    lab.serve()
+    lab.redis_url = lab.redis_url.replace(":sesame@", "few:pw@")
+    assert lab.worker("K80", 1).wait(20) == 2
+    said = (lab.home("worker-k80") / "log").read_text().splitlines()[-1]
+    assert said.startswith("augury worker: AUGURY_REDIS_URL: its user has too few rights: ")
+    assert said.endswith("see `augury redis-acl`")
+
+
 def _try_what_a_worker_has_no_use_for(url: str, strict: bool) -> None:
     prefix = "augury:main:"
     forbidden: list[tuple[str, ...]] = [

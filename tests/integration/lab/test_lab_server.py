@@ -7,6 +7,7 @@ import pty
 import stat
 import subprocess
 import urllib.request
+from email.message import Message
 from urllib.error import HTTPError
 
 import pytest
@@ -125,6 +126,34 @@ def test_an_address_in_use_is_named(lab: Lab) -> None:
     ended = lab.try_server("--listen", f"{lab.host}:{lab.port}")
     assert ended.returncode == 2
     assert f"--listen: {lab.host}:{lab.port} cannot be used: Address already in use" in ended.stderr
+
+
+def test_pages_of_other_sites_change_nothing_and_answers_are_guarded(lab: Lab) -> None:
+    lab.serve()
+    token = (lab.state / "token").read_text().strip()
+
+    def ask(path: str, **headers: str) -> tuple[int, Message]:
+        method = "POST" if path == "/api/v1/searches/1/stop" else "GET"
+        given = {"Authorization": f"Bearer {token}"} | {k.replace("_", "-"): v for k, v in headers.items()}
+        request = urllib.request.Request(lab.url + path, headers=given, method=method)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return int(answer.status), answer.headers
+        except HTTPError as error:
+            return error.code, error.headers
+
+    stop = "/api/v1/searches/1/stop"
+    assert ask(stop)[0] == 404
+    assert ask(stop, Origin=lab.url)[0] == 404
+    assert ask(stop, Origin="https://evil.example")[0] == 403
+    assert ask(stop, Sec_Fetch_Site="cross-site")[0] == 403
+    for path in ("/api/v1/status", "/api/v1/openapi.json", "/nowhere", stop):
+        _, headers = ask(path)
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cache-Control"] == "no-store"
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert headers["Server"] is None
+    assert ask("/api/v1/openapi.json", Authorization="")[0] == 401
 
 
 def test_a_foreign_host_name_is_refused_whatever_the_token(lab: Lab) -> None:
