@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test check audit bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -33,12 +33,16 @@ setup: $(VENV)/.dev ## a virtual environment with Augury and its development too
 demo: $(VENV)/.runtime ## a real bayesian search over a real training
 	@PATH="$(abspath $(BIN)):$$PATH" sh examples/demo.sh
 
-check: setup ## lint, types, import rules, what deploy/ holds
+check: setup audit ## lint, types, import rules, what deploy/ holds, secrets, known vulnerabilities
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	deploy/check.sh "$(CURDIR)/$(BIN)"
+	$(BIN)/python tools/secrets_check.py
+
+audit: setup ## ask osv.dev for known vulnerabilities of the locked packages
+	$(BIN)/python tools/audit.py
 
 test: check ## everything that must hold
 	$(BIN)/python -m pytest

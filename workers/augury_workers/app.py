@@ -31,6 +31,12 @@ _RECONNECT_SECONDS = 5.0
 EVENTS_SECONDS = 20.0
 """How long task events go on after somebody asked for them; Flower asks again every 5 s."""
 
+_NOT_FROM_OUTSIDE = (
+    *("pool_grow", "pool_shrink", "pool_restart", "autoscale", "add_consumer", "cancel_consumer"),
+    *("shutdown", "revoke", "revoke_by_stamped_headers", "terminate", "rate_limit", "time_limit"),
+)
+"""What Celery does at the word of whoever reaches the broker: slots, queues and ends are Augury's to say."""
+
 _FAILED = tuple(f"'state': '{state}'" for state in ("failed", "build_failed", "mount_failed", "died"))
 """How the results of runs look that a monitor shall see as failed: for Celery all went well."""
 
@@ -127,8 +133,8 @@ def serve(settings: Settings, slots: SlotSetting, hello: Hello) -> int:
     app = make_app(settings)
     _install_hello(app, hello, settings)
     _install_audience(app)
-    for command in ("pool_grow", "pool_shrink", "pool_restart", "autoscale"):
-        Panel.data.pop(command, None)  # the slots are what hello says, nobody changes them from outside
+    for command in _NOT_FROM_OUTSIDE:
+        Panel.data.pop(command, None)
 
     def start_slot(**_: Any) -> None:
         global _keeper

@@ -92,7 +92,7 @@ class Hello:
         """Say hello before anything is consumed.
 
         Raises:
-            SettingError: the broker refuses the login that the URL has, or has not.
+            SettingError: the broker refuses the login that the URL has, or has not, or is not trusted.
             BrokerAwayError: no answer within 10 s; one that still loads its data is waited for.
         """
         end, pause = time.monotonic() + START_SECONDS, 0.1
@@ -102,9 +102,16 @@ class Hello:
                 return
             except redis.AuthenticationError as error:
                 raise SettingError(f"AUGURY_REDIS_URL: the broker refuses the login: {error}") from error
+            except redis.exceptions.NoPermissionError as error:
+                fix = "see `augury redis-acl`"
+                raise SettingError(
+                    f"AUGURY_REDIS_URL: its user has too few rights: {error}; {fix}"
+                ) from error
             except redis.BusyLoadingError:
                 end = time.monotonic() + START_SECONDS
             except (redis.RedisError, OSError) as error:
+                if (fault := protocol.distrust(error)) is not None:
+                    raise SettingError(f"AUGURY_REDIS_URL: {fault}") from error
                 if time.monotonic() + pause > end:
                     text = (
                         f"no answer from the broker at {self._place()} within {START_SECONDS:.0f} s: {error}"

@@ -205,7 +205,9 @@ async def _open(address: Address) -> _Wire:
 def _tls_context(options: dict[str, str]) -> Any:
     import ssl  # lazy: only rediss:// needs it
 
-    context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
+    context = ssl.create_default_context(
+        cafile=options.get("ssl_ca_certs"), capath=options.get("ssl_ca_path")
+    )
     if options.get("ssl_cert_reqs", "required").lower() in ("none", "cert_none"):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -81,8 +81,13 @@ class Keys:
 
 
 def celery_url(redis_url: str) -> str:
-    """Return the broker's URL as Celery spells it: `unix:///p?db=1` -> `redis+socket:///p?virtual_host=1`."""
+    """Return the broker's URL as Celery spells it: `unix:///p?db=1` -> `redis+socket:///p?virtual_host=1`.
+
+    Certificates are checked unless the URL says otherwise: Kombu by itself trusts any.
+    """
     parts = urlsplit(redis_url)
+    if parts.scheme == "rediss" and "ssl_cert_reqs=" not in parts.query:
+        return parts._replace(query=f"{parts.query}&ssl_cert_reqs=required".lstrip("&")).geturl()
     if parts.scheme != "unix":
         return redis_url
     options = dict(parse_qsl(parts.query))
@@ -91,6 +96,17 @@ def celery_url(redis_url: str) -> str:
     login = f"{quote(username, safe='')}:{quote(password, safe='')}@" if password else ""
     options["virtual_host"] = options.pop("db", "0")
     return f"redis+socket://{login}{parts.path}?{urlencode(options)}"
+
+
+def distrust(error: Exception) -> str | None:
+    """Return what to do about a broker whose certificate is not trusted; None where it is no such error."""
+    reason = re.search(r"certificate verify failed: (.+?) \(_ssl", str(error))
+    if reason is None:
+        return None
+    return (
+        f"the broker's certificate is not trusted here ({reason[1]}): name the file of its CA in the URL, as "
+        "rediss://…/0?ssl_ca_certs=FILE, or give that CA to this machine"
+    )
 
 
 def queue_name(machine_type: str) -> str:

@@ -11,7 +11,7 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 import augury as augury_package
-from augury.cli import cluster, flower, hyper, instance, outputs, runs, workers
+from augury.cli import cluster, flower, hyper, instance, outputs, redis_acl, runs, workers
 from augury.cli.helping import WIDTH, AuguryGroup
 from augury.cli.notices import fail
 from augury.errors import AuguryError
@@ -46,6 +46,7 @@ outputs.register(app)
 instance.register(app)
 cluster.register(app)
 flower.register(app)
+redis_acl.register(app)
 app.add_typer(workers.app, rich_help_panel=instance.CLUSTER)
 
 

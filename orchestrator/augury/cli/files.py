@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Writing a file whole or not at all, and what its cells may hold."""
 
 from __future__ import annotations
 
@@ -33,3 +33,8 @@ def written_whole(path: Path) -> Iterator[TextIO]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def plain_cell(text: str) -> str:
+    """Return a text for a CSV cell that no spreadsheet takes for a formula. Numbers need no such care."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

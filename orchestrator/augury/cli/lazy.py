@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from augury import acl as acl
     from augury import local as local
     from augury.cli import app as app
     from augury.cli import completing as completing
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Client": ("augury.client.client", "Client"),
     "LogReader": ("augury.client.run", "LogReader"),
+    "acl": ("augury.acl", None),
     "app": ("augury.cli.app", None),
     "completing": ("augury.cli.completing", None),
     "following": ("augury.cli.following", None),
@@ -43,6 +45,7 @@ _HOMES = {
 __all__ = [
     "Client",
     "LogReader",
+    "acl",
     "app",
     "completing",
     "following",

@@ -11,7 +11,7 @@ from typer import Exit, Typer
 
 from augury.cli import judging, lazy
 from augury.cli.command import AuguryCommand, takes
-from augury.cli.files import written_whole
+from augury.cli.files import plain_cell, written_whole
 from augury.cli.notices import progress
 from augury.cli.options import (
     DownloadOptions,
@@ -176,7 +176,8 @@ def resume(options: OneSearch) -> None:
 def download_metrics(options: DownloadOptions) -> None:
     """Write all metric points of a search to a CSV file, to stdout with `--dest -`.
 
-    Its columns are run_id, metric_name, timestamp, index, value.
+    Its columns are run_id, metric_name, timestamp, index, value. A name that a spreadsheet would take for a
+    formula gets a ' in front of it.
     """
     out, client = renderer(options), _client()
     if options.dest == "-":
@@ -202,7 +203,8 @@ def _write_points(client: Client, search_id: int, file: TextIO) -> int:
     writer.writerow(["run_id", "metric_name", "timestamp", "index", "value"])
     count = 0
     for point in client.iter_points(search=search_id):
-        writer.writerow([point["run_id"], point["name"], point["time"], point["index"], point["value"]])
+        name = plain_cell(point["name"])
+        writer.writerow([point["run_id"], name, point["time"], point["index"], point["value"]])
         count += 1
     return count
 

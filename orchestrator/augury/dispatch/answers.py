@@ -41,7 +41,8 @@ class Answers:
 
     def grant(self, state: AttemptState, order: Mapping[str, Any], kid: str) -> None:
         """Give an attempt its order, signed with the key of its claim; refused when another server leads."""
-        secret = next((one for one in self._secrets if one.kid == kid), self._secrets[0])
+        known = tuple(self._secrets)
+        secret = next((one for one in known if one.kid == kid), known[0])
         keys = [self._keys.leader, self._keys.attempt(state.run_id), self._keys.box(state.nonce)]
         entry = protocol.seal_order(order, secret)
         values: list[str | int] = [

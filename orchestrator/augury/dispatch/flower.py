@@ -26,7 +26,7 @@ from flower.views.monitor import Metrics
 from tornado import web
 
 from augury.errors import AuguryError, UnavailableError, UsageError
-from augury_workers.protocol import DEFAULT_INSTANCE, Keys, celery_url
+from augury_workers.protocol import DEFAULT_INSTANCE, Keys, celery_url, distrust
 
 USER = "augury"
 PASSWORD_VARIABLE = "AUGURY_FLOWER_PASSWORD"
@@ -131,7 +131,9 @@ def _check_broker(url: str) -> None:
         raise UsageError(f"AUGURY_REDIS_URL: {error}") from error
     except redis.AuthenticationError as error:
         raise UnavailableError(f"AUGURY_REDIS_URL: the broker refuses its password: {error}") from error
-    except redis.RedisError as error:
+    except (redis.RedisError, OSError) as error:
+        if (fault := distrust(error)) is not None:
+            raise UsageError(f"AUGURY_REDIS_URL: {fault}") from error
         raise UnavailableError(f"AUGURY_REDIS_URL: the broker does not answer: {error}") from error
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import redis
 
 from augury.errors import UnavailableError, UsageError
+from augury_workers.protocol import distrust
 
 SETTING = "AUGURY_REDIS_URL"
 OLDEST = (6, 2)
@@ -62,7 +63,9 @@ def check(redis_url: str, *, insecure: bool) -> list[str]:
             "its password is another" if parts.password else "it needs one, as redis://:PASSWORD@HOST:6379/0"
         )
         raise UsageError(f"{SETTING}: {shown} refuses the login: {fix}") from error
-    except redis.RedisError as error:
+    except (redis.RedisError, OSError) as error:
+        if (fault := distrust(error)) is not None:
+            raise UsageError(f"{SETTING}: {fault}") from error
         raise UnavailableError(f"{SETTING}: no broker answers at {shown}: {error}") from error
     return _judge(information, shown)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from augury.ingest.messages import Claim, Hello, Mark
@@ -15,8 +15,8 @@ Refusal: TypeAlias = Literal["version", "key", "drained"]
 class Admission:
     """Judges claims and hellos. `drained` is replaced as a whole, so any thread may read it."""
 
-    def __init__(self, secrets: Iterable[Secret]) -> None:
-        self._secrets = {secret.kid: secret for secret in secrets}
+    def __init__(self, secrets: Sequence[Secret]) -> None:
+        self._secrets = secrets
         self.drained: frozenset[str] = frozenset()
 
     def claim(self, claim: Claim) -> Refusal | None:
@@ -36,4 +36,5 @@ class Admission:
     def _refused(self, version: int, mark: Mark) -> Refusal | None:
         if version != protocol.VERSION:
             return "version"
-        return None if protocol.is_signed(mark.text, mark.kid, mark.mac, self._secrets) else "key"
+        known = {secret.kid: secret for secret in self._secrets}
+        return None if protocol.is_signed(mark.text, mark.kid, mark.mac, known) else "key"

@@ -20,6 +20,7 @@ from augury.errors import UsageError
 from augury.local import ensure_keeper, keeper_is_alive
 from augury.private_file import write_private
 from augury.server.app import build
+from augury.server.guard import Guard
 from augury.server.service import Service
 
 IDLE_SECONDS = 1800.0
@@ -50,7 +51,9 @@ def serve(
     """Serve until asked to end; `ready` is called once requests are answered."""
     gc.freeze()  # what was imported stays: not to be looked through again and again
     app = build(service, hosts)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        Guard(app), log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=1
+    )
     server = _Server(config, service, ready)
     app.state.end = server.end
     server.run(sockets=[listening])

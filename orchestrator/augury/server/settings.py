@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from augury.errors import UsageError
-from augury_workers.protocol import DEFAULT_INSTANCE, LOCAL_INSTANCE, Secret, parse_secrets
+from augury.server.keys import KeyFile
+from augury_workers.protocol import DEFAULT_INSTANCE, LOCAL_INSTANCE, Secret
 
 
 @dataclass(frozen=True)
@@ -16,8 +18,8 @@ class Settings:
     """Where everything is. `home` is the folder of the local instance, or the state folder of a server."""
 
     redis_url: str
-    secrets: tuple[Secret, ...]
-    """Of the key file: the first signs; workers that have any other are still let in."""
+    secrets: Sequence[Secret]
+    """Of the key file, as it is now: the first signs; workers that have any other are still let in."""
     database_url: str
     home: Path
     instance: str
@@ -49,7 +51,7 @@ def read_local(home: Path) -> Settings:
     """
     return Settings(
         redis_url=_required("AUGURY_REDIS_URL", ""),
-        secrets=_secrets(Path(_required("AUGURY_SECRET_FILE", ""))),
+        secrets=KeyFile(Path(_required("AUGURY_SECRET_FILE", ""))),
         database_url=f"sqlite:///{home / 'store.db'}",
         home=home,
         instance=LOCAL_INSTANCE,
@@ -73,7 +75,7 @@ def read_cluster(state: Path, listen: str) -> Settings:
         )
     return Settings(
         redis_url=_required("AUGURY_REDIS_URL", ": give the broker's URL, as redis://:PASSWORD@HOST:6379/0"),
-        secrets=_secrets(secret_file(state)),
+        secrets=KeyFile(secret_file(state)),
         database_url=_required(
             "AUGURY_DATABASE_URL", ": give the database's URL, as postgresql://USER:PASSWORD@HOST/NAME"
         ),
@@ -100,16 +102,6 @@ def parse_listen(text: str) -> tuple[str, int]:
     if ":" in host:
         raise UsageError(f"--listen '{text}': put an IPv6 address in brackets, as [::]:8800")
     return host, int(port)
-
-
-def _secrets(path: Path) -> tuple[Secret, ...]:
-    try:
-        return tuple(parse_secrets(path.read_text("ascii")))
-    except OSError as error:
-        fix = "make one with `augury secret new FILE`"
-        raise UsageError(f"AUGURY_SECRET_FILE={path}: {error.strerror}; {fix}") from error
-    except ValueError as error:
-        raise UsageError(f"AUGURY_SECRET_FILE={path}: {error}") from error
 
 
 def _required(name: str, fix: str) -> str:

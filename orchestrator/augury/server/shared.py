@@ -86,7 +86,7 @@ def names(config: Settings, url: str) -> set[str]:
 def announce(config: Settings, url: str, first_token: str | None, notices: Sequence[str]) -> str:
     """Return what is printed once the server listens: what to paste on a worker and on a laptop.
 
-    The broker's password is part of the worker's line on a terminal only: other output lands in logs.
+    The broker's password and the first token are shown on a terminal only: other output lands in logs.
     """
     notices, broker, host = list(notices), config.redis_url, urlsplit(config.redis_url).hostname or ""
     if not sys.stdout.isatty() and without_password(broker) != broker:
@@ -100,7 +100,9 @@ def announce(config: Settings, url: str, first_token: str | None, notices: Seque
             "and give its address with --url"
         )
     key = settings.secret_file(config.home)
-    token = first_token or f"$(cat {token_file(config)})"
+    # Other output than a terminal lands in logs.
+    shown = first_token if sys.stdout.isatty() else None
+    token = shown or f"$(cat {token_file(config)})"
     instance = "" if config.instance == "main" else f"AUGURY_INSTANCE={config.instance} "
     lines = [
         f"Augury {__version__} serves '{config.instance}' at {url}",
@@ -109,7 +111,9 @@ def announce(config: Settings, url: str, first_token: str | None, notices: Seque
         f"  {instance}AUGURY_URL={url} AUGURY_REDIS_URL='{broker}' \\",
         "    AUGURY_SECRET_FILE=augury.secret augury worker",
         "",
-        "On a laptop:" if first_token else "On a laptop, as the admin:",
+        "On a laptop:"
+        if shown
+        else "On a laptop, as the admin, with the token in that file of this machine:",
         f"  export AUGURY_URL={url} AUGURY_TOKEN={token}",
         "",
         "A token for each user: augury token create NAME",

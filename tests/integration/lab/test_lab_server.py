@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import stat
+import subprocess
 import urllib.request
+from email.message import Message
 from urllib.error import HTTPError
 
 import pytest
@@ -18,7 +22,9 @@ def test_the_server_says_what_to_paste_on_a_worker_and_on_a_laptop(lab: Lab) -> 
     said = lab.said()
     token = (lab.state / "token").read_text().strip()
     assert f"serves 'main' at {lab.url}" in said
-    assert f"export AUGURY_URL={lab.url} AUGURY_TOKEN={token}" in said
+    # This goes to a file, as it would to a journal: no token there.
+    assert f"export AUGURY_URL={lab.url} AUGURY_TOKEN=$(cat {lab.state / 'token'})" in said
+    assert token not in said
     assert f"AUGURY_URL={lab.url} AUGURY_REDIS_URL='redis://:…@127.0.0.1" in said
     assert "AUGURY_SECRET_FILE=augury.secret augury worker" in said
     assert f"{lab.state}/secret" in said
@@ -27,7 +33,21 @@ def test_the_server_says_what_to_paste_on_a_worker_and_on_a_laptop(lab: Lab) -> 
     assert lab.json("status")["instance"] == "main"
 
 
-def test_the_first_token_is_told_once_and_made_anew_when_its_file_is_removed(lab: Lab) -> None:
+def test_the_first_token_is_shown_on_a_terminal(lab: Lab) -> None:
+    words = ["augury", "server", "--listen", f"127.0.0.1:{free_port()}"]
+    controller, terminal = pty.openpty()
+    environment = lab.environment(lab.home("server"), lab.server_variables())
+    with subprocess.Popen(words, env=environment, stdout=terminal, stderr=subprocess.DEVNULL) as server:
+        os.close(terminal)
+        said = ""
+        while "A token for each user" not in said:
+            said += os.read(controller, 4096).decode()
+        server.terminate()
+    os.close(controller)
+    assert f"AUGURY_TOKEN={(lab.state / 'token').read_text().strip()}" in said
+
+
+def test_the_first_token_is_made_once_and_made_anew_when_its_file_is_removed(lab: Lab) -> None:
     server = lab.serve()
     first = (lab.state / "token").read_text().strip()
     server.terminate()
@@ -106,6 +126,34 @@ def test_an_address_in_use_is_named(lab: Lab) -> None:
     ended = lab.try_server("--listen", f"{lab.host}:{lab.port}")
     assert ended.returncode == 2
     assert f"--listen: {lab.host}:{lab.port} cannot be used: Address already in use" in ended.stderr
+
+
+def test_pages_of_other_sites_change_nothing_and_answers_are_guarded(lab: Lab) -> None:
+    lab.serve()
+    token = (lab.state / "token").read_text().strip()
+
+    def ask(path: str, **headers: str) -> tuple[int, Message]:
+        method = "POST" if path == "/api/v1/searches/1/stop" else "GET"
+        given = {"Authorization": f"Bearer {token}"} | {k.replace("_", "-"): v for k, v in headers.items()}
+        request = urllib.request.Request(lab.url + path, headers=given, method=method)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return int(answer.status), answer.headers
+        except HTTPError as error:
+            return error.code, error.headers
+
+    stop = "/api/v1/searches/1/stop"
+    assert ask(stop)[0] == 404
+    assert ask(stop, Origin=lab.url)[0] == 404
+    assert ask(stop, Origin="https://evil.example")[0] == 403
+    assert ask(stop, Sec_Fetch_Site="cross-site")[0] == 403
+    for path in ("/api/v1/status", "/api/v1/openapi.json", "/nowhere", stop):
+        _, headers = ask(path)
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cache-Control"] == "no-store"
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert headers["Server"] is None
+    assert ask("/api/v1/openapi.json", Authorization="")[0] == 401
 
 
 def test_a_foreign_host_name_is_refused_whatever_the_token(lab: Lab) -> None:

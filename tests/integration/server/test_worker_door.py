@@ -56,6 +56,9 @@ def test_only_the_attempt_that_holds_the_run_gets_in(cluster: Cluster) -> None:
         ("GET", PATH, f"Bearer {user}"),
         ("GET", PATH, "Worker k1 nonsense"),
         ("GET", "/api/v1/status", good),
+        ("GET", "/api/v1/openapi.json", good),
+        ("GET", "/api/v1/openapi.json", ""),
+        ("GET", "/nowhere", ""),
     ):
         assert status(method, path, header) == 401, (method, path, header)
     assert status("GET", "/api/v1/status", f"Bearer {user}") == 200

@@ -130,6 +130,16 @@ def test_metrics_are_written_as_csv_and_never_over_another_file(augury: Augury, 
     assert augury("hyper", "download-metrics", "59", "-d", ".").code == 2
 
 
+def test_names_that_look_like_formulas_reach_no_spreadsheet_as_such(
+    augury: Augury, server: FakeServer
+) -> None:
+    server.points = [point(401, i, -0.5, name) for i, name in enumerate(("=1+1", "+a", "-a", "@a", "a=-"))]
+    augury("hyper", "download-metrics", "59")
+    rows = [line.split(",") for line in Path("metrics.csv").read_text().splitlines()[1:]]
+    assert [row[1] for row in rows] == ["'=1+1", "'+a", "'-a", "'@a", "a=-"]
+    assert {row[4] for row in rows} == {"-0.5"}
+
+
 def test_metrics_can_be_written_to_stdout(augury: Augury, server: FakeServer) -> None:
     server.points = [point(401, 0, 0.5), point(401, 1, "NaN")]
     said = augury("hyper", "download-metrics", "59", "-d", "-")

@@ -17,7 +17,7 @@ from augury.cli.main import run
 
 REFERENCE = runpy.run_path(str(DOCS / "tools" / "reference.py"))
 #: Commands that act on this machine by themselves: only their options are looked at.
-ACTING = {"up", "down", "doctor", "worker", "flower", "server", "secret"}
+ACTING = {"up", "down", "doctor", "worker", "flower", "server", "secret", "redis-acl"}
 
 
 class Reached(BaseException):

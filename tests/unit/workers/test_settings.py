@@ -134,7 +134,11 @@ def test_redis_url_is_understood(
 
 def test_celery_gets_the_same_redis() -> None:
     assert celery_url("redis://u:p@h:1/2") == "redis://u:p@h:1/2"
-    assert celery_url("rediss://h/0") == "rediss://h/0"
+    # Kombu trusts any certificate unless it is told otherwise.
+    assert celery_url("rediss://h/0") == "rediss://h/0?ssl_cert_reqs=required"
+    asked = celery_url("rediss://h/0?ssl_ca_certs=/ca.pem")
+    assert asked == "rediss://h/0?ssl_ca_certs=/ca.pem&ssl_cert_reqs=required"
+    assert celery_url("rediss://h/0?ssl_cert_reqs=none") == "rediss://h/0?ssl_cert_reqs=none"
     assert celery_url("unix:///run/r.sock?db=3") == "redis+socket:///run/r.sock?virtual_host=3"
     assert celery_url("unix:///run/r.sock") == "redis+socket:///run/r.sock?virtual_host=0"
     assert celery_url("unix://u:p%40s@/r.sock?db=3") == "redis+socket://u:p%40s@/r.sock?virtual_host=3"
