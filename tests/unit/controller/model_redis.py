@@ -134,7 +134,7 @@ class ModelBroker(Broker):
             raise redis.TimeoutError("no answer")
         self._world.effect()
 
-    def lead(self) -> None:
+    def lead(self, *, insist: bool) -> None:
         self._before()
 
     def run_id(self) -> str:
