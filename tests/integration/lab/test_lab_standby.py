@@ -6,11 +6,10 @@ import os
 import signal
 import subprocess
 import time
-from collections import Counter
-from pathlib import Path
 
 import pytest
 
+from tests.integration.lab.lab_search import assert_each_ran_once, refusal, start_search
 from tests.support.lab import Lab, free_port, wait_until
 from tests.support.postgres import Postgres
 
@@ -19,7 +18,6 @@ pytestmark = pytest.mark.integration
 TAKE_OVER_SECONDS = 5.0
 STANDS_BY = "another server leads; standing by"
 LEADS = "A token for each user"
-RUNS = 8
 
 
 def stand_by(lab: Lab) -> tuple[subprocess.Popen[bytes], int]:
@@ -30,24 +28,11 @@ def stand_by(lab: Lab) -> tuple[subprocess.Popen[bytes], int]:
     return process, port
 
 
-def start_search(lab: Lab, trace: Path, seconds: float = 1.0) -> int:
-    """Start a search of `RUNS` runs, of which each writes a line to `trace`, and wait until two run."""
+def worked(lab: Lab) -> int:
+    """Start a worker and a search, and return its id when two of its runs are under way."""
     lab.worker("CPU", 2)
     lab.wait_for_slots(2)
-    values = ",".join(str(number) for number in range(RUNS))
-    command = f"echo :n: >> {trace}; sleep {seconds}; echo ended :n: >> {trace}"
-    said = lab.ok("hyper", "grid", "--param", f"n={values}", "-q", "--", command)
-    wait_until(lambda: trace.exists() and len(trace.read_text().split()) >= 2, "two runs are under way")
-    return int(said.split()[0])
-
-
-def assert_each_ran_once(lab: Lab, search: int, trace: Path) -> None:
-    """Each run of the search is complete, by its first attempt, and its command ran once."""
-    lab.ok("hyper", "wait", str(search), "--timeout", "60")
-    runs = lab.json("hyper", "describe", str(search))["runs"]
-    assert [(run["state"], run["attempts"]) for run in runs] == [("complete", 1)] * RUNS
-    lines = [f"{ended}{number}" for number in range(RUNS) for ended in ("", "ended ")]
-    assert Counter(trace.read_text().splitlines()) == Counter(lines)
+    return start_search(lab)
 
 
 def cut_lead(postgres: Postgres, lab: Lab) -> None:
@@ -63,8 +48,7 @@ def cut_lead(postgres: Postgres, lab: Lab) -> None:
 def test_the_second_server_stands_by_and_takes_over_when_the_first_is_killed(lab: Lab) -> None:
     first = lab.serve()
     second, port = stand_by(lab)
-    trace = lab.folder / "trace"
-    search = start_search(lab, trace)
+    search = worked(lab)
     refused = lab.laptop("ps", AUGURY_URL=f"http://{lab.host}:{port}")
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
@@ -78,7 +62,7 @@ def test_the_second_server_stands_by_and_takes_over_when_the_first_is_killed(lab
     print(f"taken over after {taken:.2f} s")
     assert taken < TAKE_OVER_SECONDS
     assert second.poll() is None
-    assert_each_ran_once(lab, search, trace)
+    assert_each_ran_once(lab, search)
 
 
 def test_of_two_servers_started_at_once_one_leads(lab: Lab) -> None:
@@ -100,8 +84,7 @@ def test_of_two_servers_started_at_once_one_leads(lab: Lab) -> None:
 def test_a_leader_whose_session_is_cut_leads_again_or_ends(lab: Lab, postgres: Postgres) -> None:
     """Alone it takes the lock again. Another one may be quicker: then it says so and ends."""
     first = lab.serve()
-    trace = lab.folder / "trace"
-    search = start_search(lab, trace)
+    search = worked(lab)
     cut_lead(postgres, lab)
     wait_until(lambda: "this server leads again" in lab.said(), "it leads again")
     assert first.poll() is None
@@ -115,26 +98,24 @@ def test_a_leader_whose_session_is_cut_leads_again_or_ends(lab: Lab, postgres: P
     assert "another server leads now: start this one again to stand by" in lab.said()
     assert second.poll() is None
     lab.port = port
-    assert_each_ran_once(lab, search, trace)
+    assert_each_ran_once(lab, search)
 
 
 def test_a_leader_that_is_frozen_is_replaced_and_writes_no_more(lab: Lab) -> None:
     first = lab.serve()
     second, port = stand_by(lab)
-    trace = lab.folder / "trace"
-    search = start_search(lab, trace)
+    search = worked(lab)
     frozen = time.monotonic()
     first.send_signal(signal.SIGSTOP)
     wait_until(lambda: LEADS in lab.said("second"), "the second server leads")
     print(f"taken over {time.monotonic() - frozen:.1f} s after the freeze")
     first.send_signal(signal.SIGCONT)
     # Until it has noticed, it refuses what it is asked for.
-    late = lab.laptop("hyper", "grid", "--param", "n=1", "--", "echo :n:")
-    assert late.returncode == 1
+    refusal(lab)
     assert first.wait(10) == 1
     lab.port = port
     assert second.poll() is None
-    assert_each_ran_once(lab, search, trace)
+    assert_each_ran_once(lab, search)
     assert [one["id"] for one in lab.json("hyper", "list")] == [search]
 
 
