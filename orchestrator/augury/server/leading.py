@@ -124,7 +124,7 @@ class Leading:
         while not self._stopping.is_set():
             try:
                 epoch = self._lead.look(LOOK_SECONDS)
-            except FAILURES as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is unknown who leads
                 _log.warning("the lock session is gone, no writes until it is back: %s", _reason(error))
                 self._store.writer.hold(True)
                 epoch = self._retake()
@@ -145,7 +145,7 @@ class Leading:
             try:
                 leads = self._lead.take()
                 epoch = self._lead.look(0)
-            except FAILURES:
+            except Exception:  # noqa: BLE001 - the same; the next try may tell
                 continue
             if leads and epoch == self._store.epoch:
                 _log.warning("this server leads again")

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select, text, update
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from augury.errors import AuguryError, RefusedError, UnavailableError, UsageError
 from augury.store import schema
 from augury.store.writer import FAILURES, Writer
 
-__all__ = ["FAILURES", "POSTGRES_ARGS", "Connection", "Store", "location", "upgrade"]
+__all__ = ["FAILURES", "POSTGRES_ARGS", "Connection", "Store", "location", "name_breaks", "upgrade"]
 
 _SQLITE = "sqlite:///"
 _LOCK_SECONDS = 30
@@ -97,6 +97,7 @@ def _postgres_engine(url: URL, *, read_only: bool) -> Engine:
         )
     else:
         engine = create_engine(url, connect_args=POSTGRES_ARGS, pool_size=1)
+    name_breaks(engine)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
@@ -105,6 +106,25 @@ def _postgres_engine(url: URL, *, read_only: bool) -> Engine:
         connection.commit()
 
     return engine
+
+
+def name_breaks(engine: Engine) -> None:
+    """Let a broken connection to PostgreSQL be one of `FAILURES` always.
+
+    The driver has no code to tell by when the connection breaks before the server could say why.
+    """
+
+    @event.listens_for(engine, "handle_error", retval=True)
+    def _name(context: ExceptionContext) -> BaseException | None:
+        error = context.original_exception
+        if (
+            type(error) is engine.dialect.loaded_dbapi.DatabaseError
+            and getattr(error, "pgcode", None) is None
+        ):
+            context.is_disconnect = True
+        if not context.is_disconnect or isinstance(context.sqlalchemy_exception, FAILURES):
+            return None
+        return OperationalError(context.statement, None, error, connection_invalidated=True)
 
 
 def location(url: str) -> Path | URL:

@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from augury.store import schema
-from augury.store.database import POSTGRES_ARGS
+from augury.store.database import POSTGRES_ARGS, name_breaks
 
 SILENT_SECONDS = 10
 """PostgreSQL ends the session of a server that says nothing for so long (since PostgreSQL 14)."""
@@ -40,6 +40,7 @@ class SessionLead:
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
         )
+        name_breaks(self._engine)
         self._connection: Connection | None = None
 
     def take(self) -> bool:

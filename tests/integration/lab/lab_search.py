@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -42,12 +43,17 @@ def assert_each_ran_once(lab: Lab, search: int) -> None:
     assert Counter(lines(lab)) == Counter(wanted)
 
 
-def answer(lab: Lab, path: str) -> tuple[int, str]:
-    """Ask the server as a program would; return the status and the beginning of an error's sentence."""
+def opened(lab: Lab, path: str) -> Any:
+    """Ask the server as a program would, and return its answer, to be read."""
     token = (lab.state / "token").read_text().strip()
     request = Request(f"{lab.url}/api/v1/{path}", headers={"Authorization": f"Bearer {token}"})
+    return urlopen(request, timeout=30)
+
+
+def answer(lab: Lab, path: str) -> tuple[int, str]:
+    """Ask the server; return the status and the beginning of an error's sentence."""
     try:
-        with urlopen(request, timeout=30) as reply:
+        with opened(lab, path) as reply:
             return reply.status, ""
     except HTTPError as error:
         return error.code, str(json.loads(error.read())["error"]).partition(":")[0]

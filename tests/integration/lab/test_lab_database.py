@@ -13,6 +13,7 @@ import pytest
 from tests.integration.lab.lab_search import (
     answer,
     assert_each_ran_once,
+    opened,
     refusal,
     start_search,
     wait_until_some_ended,
@@ -44,14 +45,16 @@ def lab(private: Postgres) -> Iterator[Lab]:
             made.worker("CPU", 2)
             made.wait_for_slots(2)
             yield made
-            # No process has ended by itself.
+            # No process has ended by itself, and nothing was taken for a bug.
             assert [process.poll() for process in made.processes] == [None] * 3
+            assert "Traceback" not in made.said(), made.said()
         finally:
             made.end()
 
 
 def test_a_database_that_is_stopped_and_started_loses_nothing(lab: Lab, private: Postgres) -> None:
     search = start_search(lab)
+    events = opened(lab, f"events?search={search}&after=0")
     private.cut()
     try:
         began = time.monotonic()
@@ -62,7 +65,10 @@ def test_a_database_that_is_stopped_and_started_loses_nothing(lab: Lab, private:
     finally:
         private.start()
     assert_each_ran_once(lab, search)
-    assert lab.json("hyper", "list")[0]["id"] == search
+    # Who followed the search has not been cut off.
+    with events:
+        assert any(b'"finished"' in line for line in events)
+    assert [one["id"] for one in lab.json("hyper", "list")] == [search]
 
 
 def test_connections_that_are_cut_again_and_again_lose_nothing(lab: Lab, private: Postgres) -> None:
