@@ -371,10 +371,13 @@ return 1
 
 REAP = """
 -- Take a silent attempt's run away.  Refused when it has spoken since `beat` was read, or is another by now.
+-- Done again for one that was taken away before: the store may have failed to hear of it.
 -- KEYS: leader, attempt hash.  ARGV: epoch, beat, new token.
 local epoch = redis.call('GET', KEYS[1])
 if epoch and tonumber(epoch) > tonumber(ARGV[1]) then return 0 end
-if tonumber(redis.call('HGET', KEYS[2], 'token') or '0') ~= tonumber(ARGV[3]) - 1 then return 0 end
+local token = tonumber(redis.call('HGET', KEYS[2], 'token') or '0')
+if token == tonumber(ARGV[3]) and redis.call('HGET', KEYS[2], 'nonce') == '' then return 1 end
+if token ~= tonumber(ARGV[3]) - 1 then return 0 end
 if (redis.call('HGET', KEYS[2], 'beat') or '0') ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[2], 'token', ARGV[3], 'nonce', '')
 return 1

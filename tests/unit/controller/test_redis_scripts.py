@@ -116,6 +116,17 @@ def test_a_silent_attempt_is_reaped_and_superseded(broker: Broker, client: redis
     assert say(client, 1, "aa") == "superseded"
 
 
+def test_an_attempt_whose_loss_could_not_be_stored_is_reaped_again(
+    broker: Broker, client: redis.Redis
+) -> None:
+    grant(broker, 1, "aa")
+    say(client, 1, "aa")
+    assert broker.reap(RUN, beat=1, token=1)
+    assert broker.reap(RUN, beat=1, token=1)
+    grant(broker, 2, "bb")
+    assert not broker.reap(RUN, beat=1, token=1)
+
+
 def test_an_attempt_that_has_spoken_meanwhile_is_not_reaped(broker: Broker, client: redis.Redis) -> None:
     grant(broker, 1, "aa")
     say(client, 1, "aa")
