@@ -7,14 +7,18 @@ same bytes may arrive twice.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from augury.errors import UnavailableError
+
 SEGMENT_BYTES = 1024 * 1024
 TAIL_SEGMENTS = 8
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
 _HOLE = re.compile(rb"\x00{64,}")
 
 
@@ -50,7 +54,19 @@ class LogFiles:
         return self._folder(run_id) / f"{run_id}.{token}.{number:06d}.log"
 
     def write(self, run_id: int, token: int, offset: int, data: bytes) -> None:
-        """Write bytes at their place in the output of an attempt."""
+        """Write bytes at their place in the output of an attempt.
+
+        Raises:
+            UnavailableError: the disk is full, or cannot be written for now.
+        """
+        try:
+            self._write(run_id, token, offset, data)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise UnavailableError(f"output cannot be kept in {self._root}: {error.strerror}") from error
+
+    def _write(self, run_id: int, token: int, offset: int, data: bytes) -> None:
         view = memoryview(data)
         while view:
             number, start = divmod(offset, SEGMENT_BYTES)
@@ -61,11 +77,12 @@ class LogFiles:
                 self._drop(run_id, token, number - TAIL_SEGMENTS)
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
-                os.pwrite(handle, part, start)
+                written = os.pwrite(handle, part, start)
             finally:
                 os.close(handle)
-            offset += len(part)
-            view = view[len(part) :]
+            # Less than all of it where the disk is about to be full.
+            offset += written
+            view = view[written:]
 
     def _drop(self, run_id: int, token: int, number: int) -> None:
         if number > 0:

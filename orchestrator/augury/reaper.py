@@ -14,7 +14,7 @@ from augury.dispatch.broker import BROKER_FAILURES, Beat, Broker
 from augury.ingest.loop import Ingest
 from augury.ingest.roster import Roster
 from augury.store import runs
-from augury.store.database import Store
+from augury.store.database import FAILURES, Store
 from augury.store.records import RunRecord
 
 LOST_AFTER_SECONDS = 1800.0
@@ -59,6 +59,7 @@ class Reaper:
         self._behind: dict[int, _Heard] = {}
         """Attempts of which reports are missing, with the last one taken in, since when."""
         self._empty_since: dict[str, float] = {}
+        self._led = False
         self._redis_run_id = ""
         self._up_since = 0.0
         self._stopping = threading.Event()
@@ -81,6 +82,8 @@ class Reaper:
             except BROKER_FAILURES as error:
                 _log.warning("the broker does not answer: %s", error)
                 self._redis_run_id = ""
+            except FAILURES as error:
+                _log.warning("the store does not answer: %s", error)
             except Exception:  # noqa: BLE001 - the thread must live on; it looks again in a second
                 _log.exception("a look around failed")
             self._stopping.wait(_TICK_SECONDS)
@@ -88,7 +91,8 @@ class Reaper:
     def tick(self, now: float) -> None:
         """Look around once; `now` is in monotonic seconds."""
         self._roster.expire(now)
-        self._broker.lead()
+        self._broker.lead(insist=not self._led)
+        self._led = True
         run_id = self._broker.run_id()
         if run_id != self._redis_run_id:
             # Another Redis process: it may have lost reports, so everybody sends again.

@@ -136,19 +136,24 @@ class Lab:
 
     def serve(self, *words: str) -> subprocess.Popen[bytes]:
         """Start the server and return it once it answers; what it says is in `server/log`."""
-        home = self.home("server")
         self.port = self.port or free_port(self.host)
+        process = self.start_server("server", self.port, *words)
+        wait_until(lambda: "A token for each user" in self.said() or process.poll() is not None, self.said())
+        assert process.poll() is None, self.said()
+        return process
+
+    def start_server(self, name: str, port: int, *words: str) -> subprocess.Popen[bytes]:
+        """Start a server on the machine `name` and do not wait; what it says is in `log` there."""
+        home = self.home(name)
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(
-                ["augury", "server", "--listen", f"{self.host}:{self.port}", *words],
+                ["augury", "server", "--listen", f"{self.host}:{port}", *words],
                 env=self.environment(home, self.server_variables()),
                 cwd=home,
                 stdout=log,
                 stderr=log,
             )
         self.processes.append(process)
-        wait_until(lambda: "A token for each user" in self.said() or process.poll() is not None, self.said())
-        assert process.poll() is None, self.said()
         return process
 
     @property
@@ -161,9 +166,9 @@ class Lab:
         """The server's state folder."""
         return self.folder / "server/.local/state/augury/server"
 
-    def said(self) -> str:
-        """Return what the server has printed."""
-        return (self.folder / "server/log").read_text()
+    def said(self, name: str = "server") -> str:
+        """Return what the server has printed, or another machine's."""
+        return (self.folder / name / "log").read_text()
 
     def worker(
         self,

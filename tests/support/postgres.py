@@ -121,8 +121,9 @@ def _sweep(place: Path) -> None:
 class Postgres:
     """A running server."""
 
-    def __init__(self) -> None:
-        """Start it; raises `NoPostgresError` when that is not possible."""
+    def __init__(self, **settings: str) -> None:
+        """Start it with `settings` of its own; raises `NoPostgresError` when that is not possible."""
+        self._settings = [f"-c{name}={value}" for name, value in (_SETTINGS | settings).items()]
         binaries = find_binaries()
         place = quick_place()
         _sweep(place)
@@ -158,20 +159,31 @@ class Postgres:
         )
         if made.returncode != 0:
             raise NoPostgresError(f"initdb failed: {made.stderr.strip()}")
-        settings = [f"-c{name}={value}" for name, value in _SETTINGS.items()]
-        with (self.folder / "log").open("wb") as log:
+        self._command = [binaries / "postgres", "-D", data, "-k", self.folder, *self._settings]
+        self._common = common
+        self.start()
+        # The newer way writes each page to the log; with fsync off the older one is several times faster.
+        version = int(self.execute("SHOW server_version_num")[0][0])
+        self._strategy = " STRATEGY FILE_COPY" if version >= 150000 else ""
+
+    def start(self) -> None:
+        """Start the server again on what it has written, and wait until it answers."""
+        with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [binaries / "postgres", "-D", data, "-k", self.folder, *settings],
+                self._command,
                 stdout=log,
                 stderr=log,
                 pass_fds=(self._lock.fileno(),),
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
-                **common,
+                **self._common,
             )
         self._wait_until_ready()
-        # The newer way writes each page to the log; with fsync off the older one is several times faster.
-        version = int(self.execute("SHOW server_version_num")[0][0])
-        self._strategy = " STRATEGY FILE_COPY" if version >= 150000 else ""
+
+    def cut(self) -> None:
+        """End the server at once, as `pg_ctl stop -m immediate` does; what it has written stays."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(30)
 
     def _readable(self, binaries: Path, identity: dict[str, Any]) -> Path:
         """Return `binaries`, or a copy of its installation where the server's user cannot read it."""

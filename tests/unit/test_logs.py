@@ -1,11 +1,15 @@
 """The kept output of an attempt: its beginning and its end, byte for byte."""
 
+import errno
+import os
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from augury import logs
+from augury.errors import UnavailableError
 from augury.logs import SEGMENT_BYTES, TAIL_SEGMENTS, LogFiles
 
 
@@ -25,6 +29,33 @@ def test_the_same_bytes_may_arrive_twice(tmp_path: Path) -> None:
         files.write(1, 1, 4, b"two\n")
     assert files.read(1, 1, 0, 100).data == b"one\ntwo\n"
     assert files.size(1, 1) == 8
+
+
+def test_a_disk_that_takes_only_a_part_is_asked_for_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda handle, data, at: pwrite(handle, bytes(data)[:3], at))
+    files = LogFiles(tmp_path)
+    files.write(1, 1, 0, b"one two three\n")
+    assert files.read(1, 1, 0, 100).data == b"one two three\n"
+
+
+def test_a_full_disk_is_something_to_wait_for_and_a_broken_path_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(code: int) -> None:
+        def pwrite(*_: object) -> int:
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(os, "pwrite", pwrite)
+
+    fail(errno.ENOSPC)
+    with pytest.raises(UnavailableError, match="No space left on device"):
+        LogFiles(tmp_path).write(1, 1, 0, b"one\n")
+    fail(errno.EBADF)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        LogFiles(tmp_path).write(1, 1, 0, b"one\n")
 
 
 def test_attempts_do_not_mix(tmp_path: Path) -> None:

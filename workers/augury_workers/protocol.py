@@ -372,22 +372,28 @@ return 1
 """
 
 MEND = """
--- Write the hash of an attempt anew.  That of a later one stays: what the server read may be older by now.
--- KEYS: attempt hash.  ARGV: token, nonce, want, ack, gen.
-local token = redis.call('HGET', KEYS[1], 'token')
-if token and tonumber(token) > tonumber(ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[1], 'token', ARGV[1], 'nonce', ARGV[2], 'want', ARGV[3],
-  'ack', ARGV[4], 'gen', ARGV[5])
-redis.call('PERSIST', KEYS[1])
+-- Write the hash of an attempt anew.  Refused when another server leads.
+-- That of a later attempt stays: what the server read may be older by now.
+-- KEYS: leader, attempt hash.  ARGV: epoch, token, nonce, want, ack, gen.
+local epoch = redis.call('GET', KEYS[1])
+if epoch and tonumber(epoch) > tonumber(ARGV[1]) then return 0 end
+local token = redis.call('HGET', KEYS[2], 'token')
+if token and tonumber(token) > tonumber(ARGV[2]) then return 0 end
+redis.call('HSET', KEYS[2], 'token', ARGV[2], 'nonce', ARGV[3], 'want', ARGV[4],
+  'ack', ARGV[5], 'gen', ARGV[6])
+redis.call('PERSIST', KEYS[2])
 return 1
 """
 
 REAP = """
 -- Take a silent attempt's run away.  Refused when it has spoken since `beat` was read, or is another by now.
+-- Done again for one that was taken away before: the store may have failed to hear of it.
 -- KEYS: leader, attempt hash.  ARGV: epoch, beat, new token.
 local epoch = redis.call('GET', KEYS[1])
 if epoch and tonumber(epoch) > tonumber(ARGV[1]) then return 0 end
-if tonumber(redis.call('HGET', KEYS[2], 'token') or '0') ~= tonumber(ARGV[3]) - 1 then return 0 end
+local token = tonumber(redis.call('HGET', KEYS[2], 'token') or '0')
+if token == tonumber(ARGV[3]) and redis.call('HGET', KEYS[2], 'nonce') == '' then return 1 end
+if token ~= tonumber(ARGV[3]) - 1 then return 0 end
 if (redis.call('HGET', KEYS[2], 'beat') or '0') ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[2], 'token', ARGV[3], 'nonce', '')
 return 1

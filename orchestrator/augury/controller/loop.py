@@ -41,10 +41,10 @@ from augury.controller.step import step
 from augury.controller.submission import Plan
 from augury.dispatch.broker import BROKER_FAILURES, Broker
 from augury.dispatch.doorbells import Doorbell, Doorbells
-from augury.errors import AuguryError, RefusedError
+from augury.errors import NotFoundError, RefusedError, UsageError
 from augury.run import Want
 from augury.store import points, runs, searches
-from augury.store.database import Connection, Store
+from augury.store.database import FAILURES, Connection, Store
 from augury.store.records import RunRecord
 
 T = TypeVar("T")
@@ -138,7 +138,7 @@ class Controller:
         def run() -> None:
             try:
                 future.set_result(work())
-            except AuguryError as error:
+            except (UsageError, RefusedError, NotFoundError) as error:
                 future.set_exception(error)
             except Exception as error:
                 # How much of it was done is unknown: the thread reads everything again.
@@ -154,8 +154,11 @@ class Controller:
         while (work := self._mailbox.get()) is not None:
             try:
                 work()
-            except Exception:  # noqa: BLE001 - the thread must live on; the store knows everything
-                _log.exception("the controller failed; reading everything from the store again")
+            except Exception as error:  # noqa: BLE001 - the thread must live on; the store knows everything
+                if isinstance(error, FAILURES):
+                    _log.warning("the store does not answer the controller: %s", error)
+                else:
+                    _log.exception("the controller failed; reading everything from the store again")
                 time.sleep(_RELOAD_AFTER_SECONDS)
                 self._mailbox.put(self._reload)
 

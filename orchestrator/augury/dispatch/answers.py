@@ -68,10 +68,18 @@ class Answers:
             self._commands.append(("EXPIRE", self._keys.attempt(run_id), protocol.ATTEMPT_EXPIRE_SECONDS))
 
     def write_attempts(self, states: Iterable[AttemptState]) -> None:
-        """Write the hashes of attempts anew; that of a later attempt stays."""
+        """Write the hashes of attempts anew; that of a later one stays, and all when another server leads."""
         for state in states:
-            values: list[str | int] = [state.token, state.nonce, state.want, state.ack, state.gen]
-            self._commands.append(script(protocol.MEND, [self._keys.attempt(state.run_id)], values))
+            values: list[str | int] = [
+                self._epoch,
+                state.token,
+                state.nonce,
+                state.want,
+                state.ack,
+                state.gen,
+            ]
+            keys = [self._keys.leader, self._keys.attempt(state.run_id)]
+            self._commands.append(script(protocol.MEND, keys, values))
 
     def wake(self, runs: Iterable[tuple[int, str, str]]) -> None:
         """Tell attempts (run id, nonce, want) that they shall stop or be killed."""

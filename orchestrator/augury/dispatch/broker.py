@@ -51,9 +51,14 @@ class Broker:
         self._reading.close()
         self._saying.close()
 
-    def lead(self) -> None:
-        """Say that this server leads."""
-        self._redis.set(self._keys.leader, self._epoch)
+    def lead(self, *, insist: bool) -> None:
+        """Say that this server leads, unless a later one does.
+
+        `insist` says it in any case: the number there may be of a database that is gone.
+        """
+        known = None if insist else self._redis.get(self._keys.leader)
+        if known is None or int(known) < self._epoch:
+            self._redis.set(self._keys.leader, self._epoch)
 
     def run_id(self) -> str:
         """Return the identity of the Redis process: another one may have lost what it held."""

@@ -122,6 +122,9 @@ class Ingest:
             except BROKER_FAILURES as error:
                 _log.warning("the broker does not answer: %s", error)
                 self._stopping.wait(0.5)
+            except FAILURES as error:
+                _log.warning("the store does not take reports in: %s", error)
+                self._stopping.wait(0.5)
             except Exception:  # noqa: BLE001 - the thread must live on; what is not taken in is read again
                 _log.exception("reports could not be taken in")
                 self._stopping.wait(0.5)

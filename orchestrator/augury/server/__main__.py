@@ -11,7 +11,7 @@ from pathlib import Path
 
 from augury.dispatch import health
 from augury.errors import AuguryError, UnavailableError, UsageError
-from augury.server import process, settings, shared
+from augury.server import leading, process, settings, shared
 from augury.server.service import Service
 
 
@@ -54,16 +54,22 @@ def _serve_shared(options: argparse.Namespace) -> None:
     listening = process.listen(config.host, config.port)
     url = shared.public_url(config, options.url, listening.getsockname()[1])
     try:
+        lead = leading.lead_of(config.database_url)
+        waited = leading.wait_to_lead(lead, lambda sentence: print(sentence, flush=True))
         service = Service(config)
     except (UnavailableError, UsageError) as error:
         raise type(error)(f"AUGURY_DATABASE_URL: {error}") from error
+    watch = leading.Leading(lead, service.store)
     service.start()
+    watch.start()
     try:
-        first_token = shared.make_first_token(service)
+        # The one that led before has made the admin's token; in a folder of its own, if not in this one.
+        first_token = None if waited else shared.make_first_token(service)
         text = shared.announce(config, url, first_token, notices)
         process.serve(service, listening, shared.names(config, url), lambda: print(text, flush=True))
     finally:
         service.stop()
+        watch.stop()
 
 
 def _parser() -> argparse.ArgumentParser:

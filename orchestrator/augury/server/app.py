@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Collection
 
 from fastapi import FastAPI, Request, Response
@@ -10,11 +11,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from augury import __version__
-from augury.errors import AuguryError, UnauthorizedError, UsageError
+from augury.errors import AuguryError, UnauthorizedError, UnavailableError, UsageError
 from augury.server.api import instance, outputs, runs, searches, snapshots, tokens, worker, workers
 from augury.server.api.common import error_response
 from augury.server.hosts import Hosts
 from augury.server.service import Service
+from augury.store.database import FAILURES
+
+_NO_STORE = "the store does not answer: runs under way go on, try again in a moment"
+_UNKNOWN = ". It may have been done all the same: look at `augury hyper list` and `augury ps` first"
+_log = logging.getLogger(__name__)
 
 
 def build(service: Service, hosts: Collection[str] = ()) -> FastAPI:
@@ -37,6 +43,14 @@ def build(service: Service, hosts: Collection[str] = ()) -> FastAPI:
             return error_response(
                 UsageError("this server is not called by that host name: start it with --url")
             )
+        try:
+            return await let_in(request, call_next)
+        except FAILURES as error:
+            _log.warning("%s %s: the store does not answer: %s", request.method, request.url.path, error)
+            return error_response(UnavailableError(_NO_STORE + ("" if request.method == "GET" else _UNKNOWN)))
+
+    async def let_in(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Answer a request that has a token."""
         header = request.headers.get("authorization", "")
         if request.url.path.startswith(worker.PREFIX):
             attempt = await run_in_threadpool(service.attempt_of, request.method, request.url.path, header)

@@ -10,23 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select, text, update
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from augury.errors import AuguryError, RefusedError, UnavailableError, UsageError
 from augury.store import schema
-from augury.store.writer import Writer
+from augury.store.writer import FAILURES, Writer
 
-__all__ = ["FAILURES", "Connection", "Store", "upgrade"]
-
-FAILURES = (OperationalError, InterfaceError)
-"""The database does not answer, or its disk is full: the same may work later."""
+__all__ = ["FAILURES", "POSTGRES_ARGS", "Connection", "Store", "location", "name_breaks", "upgrade"]
 
 _SQLITE = "sqlite:///"
 _LOCK_SECONDS = 30
 _READERS = {"pool_size": 8, "max_overflow": 32}
-_POSTGRES_ARGS = {
+POSTGRES_ARGS = {
     "connect_timeout": 5,
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -35,11 +32,13 @@ _POSTGRES_ARGS = {
     "tcp_user_timeout": 30_000,
     "application_name": "augury",
 }
-# A server that is frozen within a transaction would keep the next one from raising the epoch.
-_POSTGRES_WRITER = f"""
-SET lock_timeout = '{_LOCK_SECONDS}s';
-SET idle_in_transaction_session_timeout = '60s'
+# While somebody holds a lock for longer, users are told so. A server that is frozen within a transaction
+# would keep the next one from raising the epoch, which waits for longer than that.
+_POSTGRES_WRITER = """
+SET lock_timeout = '10s';
+SET idle_in_transaction_session_timeout = '20s'
 """
+_POSTGRES_READER = "SET lock_timeout = '5s'"
 _MIGRATING = 0x417567757279
 """Key of the advisory lock under which a PostgreSQL schema is made or changed."""
 _OWN_TABLES = {"alembic_version", "instance", "searches"}
@@ -91,33 +90,52 @@ def _keep_log(connection: sqlite3.Connection) -> None:
 
 def _postgres_engine(url: URL, *, read_only: bool) -> Engine:
     """Return an engine on a PostgreSQL database."""
-    url = url.set(drivername="postgresql+psycopg2")
     if read_only:
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        return create_engine(
-            url, connect_args=_POSTGRES_ARGS, pool_pre_ping=True, execution_options=options, **_READERS
+        engine = create_engine(
+            url, connect_args=POSTGRES_ARGS, pool_pre_ping=True, execution_options=options, **_READERS
         )
-    engine = create_engine(url, connect_args=_POSTGRES_ARGS, pool_size=1)
+    else:
+        engine = create_engine(url, connect_args=POSTGRES_ARGS, pool_size=1)
+    name_breaks(engine)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(_POSTGRES_WRITER)
+            cursor.execute(_POSTGRES_READER if read_only else _POSTGRES_WRITER)
         connection.commit()
 
     return engine
 
 
-def _engines(url: str) -> tuple[Engine, Engine, str]:
-    """Return the engine that writes, the one that reads, and the address to be shown.
+def name_breaks(engine: Engine) -> None:
+    """Let a broken connection to PostgreSQL be one of `FAILURES` always.
+
+    The driver has no code to tell by when the connection breaks before the server could say why.
+    """
+
+    @event.listens_for(engine, "handle_error", retval=True)
+    def _name(context: ExceptionContext) -> BaseException | None:
+        error = context.original_exception
+        if (
+            type(error) is engine.dialect.loaded_dbapi.DatabaseError
+            and getattr(error, "pgcode", None) is None
+        ):
+            context.is_disconnect = True
+        if not context.is_disconnect or isinstance(context.sqlalchemy_exception, FAILURES):
+            return None
+        return OperationalError(context.statement, None, error, connection_invalidated=True)
+
+
+def location(url: str) -> Path | URL:
+    """Return the file of a SQLite database, or the URL of a PostgreSQL one.
 
     Raises:
         UsageError: `url` has neither of the two forms.
     """
     if url.startswith(_SQLITE):
         # Not by make_url: a path may hold a question mark.
-        path = Path(url.removeprefix(_SQLITE))
-        return _sqlite_engine(path, read_only=False), _sqlite_engine(path, read_only=True), url
+        return Path(url.removeprefix(_SQLITE))
     try:
         parsed = make_url(url)
         known = parsed.get_backend_name() in ("postgresql", "postgres")
@@ -128,8 +146,16 @@ def _engines(url: str) -> tuple[Engine, Engine, str]:
             f"'{url.partition('//')[0]}' does not begin the URL of a database: "
             "use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
         )
-    shown = parsed.render_as_string(hide_password=True)
-    return _postgres_engine(parsed, read_only=False), _postgres_engine(parsed, read_only=True), shown
+    return parsed.set(drivername="postgresql+psycopg2")
+
+
+def _engines(url: str) -> tuple[Engine, Engine, str]:
+    """Return the engine that writes, the one that reads, and the address to be shown; as `location`."""
+    where = location(url)
+    if isinstance(where, Path):
+        return _sqlite_engine(where, read_only=False), _sqlite_engine(where, read_only=True), url
+    shown = make_url(url).render_as_string(hide_password=True)
+    return _postgres_engine(where, read_only=False), _postgres_engine(where, read_only=True), shown
 
 
 class Store:
@@ -177,6 +203,7 @@ def _prepare(engine: Engine) -> int:
     """Bring the schema up to date and raise the epoch: now the writes of an older server are refused."""
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
+            connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"))
             connection.execute(select(func.pg_advisory_xact_lock(_MIGRATING)))
         _migrate(connection)
         if connection.execute(select(func.count()).select_from(schema.instance)).scalar_one() == 0:

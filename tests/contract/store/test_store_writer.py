@@ -14,11 +14,11 @@ from typing import Any
 import psycopg2
 import pytest
 from sqlalchemy import Connection, func, select, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from augury.errors import RefusedError, UnavailableError
 from augury.store import access, schema, searches
-from augury.store.database import Store
+from augury.store.database import FAILURES, Store
 from tests.contract.store import steady_writer
 from tests.contract.store.databases import NOW, Database, assignments, insert_search, new_search
 
@@ -242,6 +242,67 @@ def _insert_one(connection: Connection) -> int:
     return insert_search(connection)
 
 
+def test_a_lock_that_stays_held_is_waited_for_once(
+    database: Database, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a group are told: each alone would wait for it again."""
+    only_postgresql(database)
+    tries: list[str] = []
+
+    def waits(name: str) -> Callable[[Connection], None]:
+        def work(connection: Connection) -> None:
+            tries.append(name)
+            connection.execute(text("SET LOCAL lock_timeout = '10ms'"))
+            see(name)(connection)
+
+        return work
+
+    holder = psycopg2.connect(database.url)
+    try:
+        with busy(store), holder.cursor() as cursor:
+            cursor.execute("LOCK TABLE machine_types IN ACCESS EXCLUSIVE MODE")
+            futures = [store.writer.submit(waits(name)) for name in ("a", "b", "c")]
+        for future in futures:
+            with pytest.raises(OperationalError, match="lock timeout"):
+                future.result(SECONDS)
+        assert tries == ["a"]
+    finally:
+        holder.close()
+    store.writer.call(see("d"))
+    assert seen(store) == ["d"]
+
+
+def test_a_read_only_database_is_named_and_asked_on_a_new_connection(
+    database: Database, store: Store
+) -> None:
+    """The setting holds for sessions that begin: the one that met it is of no use when it is over."""
+    only_postgresql(database)
+    name = database.execute("SELECT current_database()")
+    set_it = f"ALTER DATABASE {name} SET default_transaction_read_only = "
+    with psycopg2.connect(database.url) as connection, connection.cursor() as cursor:
+        cursor.execute(set_it + "on")
+    connection.close()
+    database.cut_connections()
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="the database is read-only now"):
+            store.writer.call(see("a"))
+    connection = psycopg2.connect(database.url, options="-c default_transaction_read_only=off")
+    with connection, connection.cursor() as cursor:
+        cursor.execute(set_it + "off")
+    connection.close()
+    store.writer.call(see("b"))
+    assert seen(store) == ["b"]
+
+
+def test_nothing_is_written_while_it_is_unknown_who_leads(store: Store) -> None:
+    store.writer.hold(True)
+    with pytest.raises(UnavailableError, match="the store does not answer"):
+        store.writer.call(see("a"))
+    store.writer.hold(False)
+    store.writer.call(see("b"))
+    assert seen(store) == ["b"]
+
+
 def test_a_closure_that_always_cuts_the_connection_fails_alone(database: Database, store: Store) -> None:
     only_postgresql(database)
 
@@ -268,7 +329,8 @@ def test_a_commit_whose_answer_is_lost_is_not_repeated(
         commit(connection)
         monkeypatch.undo()
         if database.kind == "postgresql":
-            raise psycopg2.OperationalError("server closed the connection unexpectedly")
+            # What the driver raises when the server had no time to say why.
+            raise psycopg2.DatabaseError("server closed the connection unexpectedly")
         raise dialect.loaded_dbapi.OperationalError("disk I/O error")
 
     with busy(store):
@@ -281,7 +343,7 @@ def test_a_commit_whose_answer_is_lost_is_not_repeated(
 
         monkeypatch.setattr(dialect, "do_commit", do_commit)
     for future in futures:
-        with pytest.raises(DBAPIError):
+        with pytest.raises(FAILURES):
             future.result(SECONDS)
     assert database.execute("SELECT count(*) FROM searches") == 3
     assert store.writer.call(_insert_one) == 4

@@ -134,7 +134,7 @@ class ModelBroker(Broker):
             raise redis.TimeoutError("no answer")
         self._world.effect()
 
-    def lead(self) -> None:
+    def lead(self, *, insist: bool) -> None:
         self._before()
 
     def run_id(self) -> str:
@@ -169,6 +169,8 @@ class ModelBroker(Broker):
     def reap(self, run_id: int, beat: int, token: int) -> bool:
         self._before()
         att = self._data.attempts.setdefault(run_id, {})
+        if (att.get("token"), att.get("nonce")) == (token + 1, ""):
+            return True
         if att.get("beat", 0) != beat or att.get("token") != token:
             return False
         att |= {"token": token + 1, "nonce": ""}

@@ -61,7 +61,7 @@ def client(url: str) -> Iterator[redis.Redis]:
 @pytest.fixture
 def broker(url: str, client: redis.Redis) -> Iterator[Broker]:
     server = Broker(url, KEYS, [Secret("k1", b"0" * 32)], epoch=3)
-    server.lead()
+    server.lead(insist=False)
     yield server
     server.close()
 
@@ -116,6 +116,17 @@ def test_a_silent_attempt_is_reaped_and_superseded(broker: Broker, client: redis
     assert say(client, 1, "aa") == "superseded"
 
 
+def test_an_attempt_whose_loss_could_not_be_stored_is_reaped_again(
+    broker: Broker, client: redis.Redis
+) -> None:
+    grant(broker, 1, "aa")
+    say(client, 1, "aa")
+    assert broker.reap(RUN, beat=1, token=1)
+    assert broker.reap(RUN, beat=1, token=1)
+    grant(broker, 2, "bb")
+    assert not broker.reap(RUN, beat=1, token=1)
+
+
 def test_an_attempt_that_has_spoken_meanwhile_is_not_reaped(broker: Broker, client: redis.Redis) -> None:
     grant(broker, 1, "aa")
     say(client, 1, "aa")
@@ -141,6 +152,23 @@ def test_nothing_is_reaped_without_its_hash_or_by_a_former_server(
     grant(broker, 1, "aa")
     client.set(KEYS.leader, 4)
     assert not broker.reap(RUN, beat=0, token=1)
+
+
+def test_a_former_server_neither_leads_again_nor_writes_attempts(broker: Broker, client: redis.Redis) -> None:
+    grant(broker, 1, "aa")
+    client.set(KEYS.leader, 4)
+    broker.lead(insist=False)
+    assert client.get(KEYS.leader) == b"4"
+    write(broker, 1, "bb")
+    assert say(client, 1, "aa") == "yours"
+
+
+def test_a_server_that_starts_on_a_new_database_leads_whatever_was_there(
+    broker: Broker, client: redis.Redis
+) -> None:
+    client.set(KEYS.leader, 4)
+    broker.lead(insist=True)
+    assert client.get(KEYS.leader) == b"3"
 
 
 def test_workers_are_told_who_is_drained_or_refused_and_when_it_is_over(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from model_worker import ModelAttempt
-from server_parts import Server
+from server_parts import LOST_AFTER, Server
 from server_simulator import QUEUE, Request, World, inside
 from sqlalchemy.exc import OperationalError
 
@@ -128,6 +128,23 @@ def test_a_run_whose_loss_was_stored_without_an_answer_is_started_again(
     [row] = world.store.rows("SELECT state, lost FROM runs")
     assert row.state in ("complete", "failed")
     assert row.lost == 1
+
+
+def test_a_loss_that_cannot_be_stored_is_stored_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hash in Redis is taken from the attempt first; the store is away just then, the worker for ever."""
+    submit(world, values=1)
+    pass_time(world, 0.3)
+    attempt = next(iter(world.executing.values()))
+    lost_worker = attempt.slot.host
+    lost_worker.crash(1e9)
+    with monkeypatch.context() as broken:
+        fail_commits(world, OperationalError("the server closed the connection", {}, Exception()), broken)
+        pass_time(world, LOST_AFTER + 5)
+        assert world.redis.attempts[attempt.identity.run]["nonce"] == ""
+    pass_time(world, 30)
+    [row] = world.store.rows("SELECT state, lost FROM runs")
+    assert row.lost == 1
+    assert row.state in (("complete", "failed") if len(world.hosts) > 1 else ("queued",))
 
 
 def test_a_doorbell_is_not_lost_because_its_queue_was_empty_some_time_ago(world: World) -> None:

@@ -21,6 +21,7 @@ from augury.server.api.common import Id, TheService
 from augury.server.service import Service
 from augury.server.views import iso
 from augury.store import events, runs, searches
+from augury.store.database import FAILURES
 from augury.store.events import Event
 from augury.store.schema import SCHEMA
 
@@ -109,19 +110,19 @@ async def follow(
     Stored changes carry an id; `metrics` and `log` only say that there is something new to read.
     """
     start = after if after is not None else last_event_id
+    if start is None:
+        start = await run_in_threadpool(_newest, service)
     stream = _stream(service, search, run, start)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
 async def _stream(
-    service: Service, search_id: int | None, run_id: int | None, last: int | None
+    service: Service, search_id: int | None, run_id: int | None, last: int
 ) -> AsyncIterator[str]:
     reader = service.hints.join()
     quiet = 0.0
     try:
-        if last is None:
-            last = await run_in_threadpool(_newest, service)
         yield ": connected\n\n"
         while True:
             found = await run_in_threadpool(_after, service, last, search_id, run_id)
@@ -148,8 +149,12 @@ def _newest(service: Service) -> int:
 
 
 def _after(service: Service, last: int, search_id: int | None, run_id: int | None) -> list[Event]:
-    with service.store.read() as connection:
-        return list(events.after(connection, last, search_id=search_id, run_id=run_id))
+    """Return what has happened since event `last`; nothing while the store does not answer."""
+    try:
+        with service.store.read() as connection:
+            return list(events.after(connection, last, search_id=search_id, run_id=run_id))
+    except FAILURES:
+        return []
 
 
 def _event_text(event: Event) -> str:
