@@ -95,9 +95,9 @@ class Lab:
 
 
 @pytest.fixture
-def lab(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def lab(cluster: Cluster) -> Iterator[Lab]:
     made = Lab(cluster)
-    monkeypatch.setenv("AUGURY_URL", made.url)
+    cluster.url = made.url
     made.open()
     made.work()
     yield made
