@@ -29,6 +29,9 @@ GOALS: tuple[Goal, ...] = ("maximize", "minimize")
 MAX_RUNS = 10_000
 """A search of more runs is refused unless `--max-runs` says otherwise."""
 
+MIN_LOST_AFTER = 6.0
+"""Seconds; with less a worker would have to give its run up within 2 s (see `attempt.fence_seconds`)."""
+
 
 def text_of(value: Value) -> str:
     """Return the text that stands for `value` in a command: strings as they are, floats by `repr`."""
@@ -182,6 +185,8 @@ class SearchSpec:
     description: str = ""
     max_runs: int = MAX_RUNS
     """Refuse a search of more runs than this."""
+    lost_after: float | None = None
+    """Seconds after which a silent attempt is given up, at least `MIN_LOST_AFTER`; None: the server's."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form, parameters in the order they were given."""
@@ -204,6 +209,7 @@ class SearchSpec:
             "labels": list(self.labels),
             "description": self.description,
             "max_runs": self.max_runs,
+            "lost_after": self.lost_after,
         }
 
     @staticmethod
@@ -234,6 +240,7 @@ _SHAPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
         ("num_runs", "parallel_runs", "seed", "max_runs"),
         ("an integer within ±2^63", lambda value: type(value) is int and abs(value) < 2**63),
     ),
+    "lost_after": ("a number of seconds", lambda value: type(value) in (int, float)),
     "umask": ("an integer from 0 to 0o777", lambda value: type(value) is int and 0 <= value <= 0o777),
     **dict.fromkeys(("command", "space"), ("an object", lambda value: isinstance(value, dict))),
     **dict.fromkeys(

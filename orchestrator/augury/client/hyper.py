@@ -18,7 +18,7 @@ class HyperService:
 
     Every `new_...` takes `command` (a string is a shell line, a list of words an argv) and the keywords
     `machine_type, labels, description, env, cwd, seed, goal, metric, metric_agg, metric_regex,
-    parallel_runs, max_runs`.
+    parallel_runs, max_runs, lost_after`.
     """
 
     LINEAR: Final = "linear"
