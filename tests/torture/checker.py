@@ -243,11 +243,12 @@ def _points(findings: Findings, search: Submitted, client: Client) -> None:
     findings.numbers["points of complete runs"] = findings.numbers.get("points of complete runs", 0) + count
 
 
-def check_left(findings: Findings, instance_prefix: str, connection: redis.Redis) -> None:
-    """I6 and I7: no process of a run is left, and no key of a search for ever."""
-    left = processes_left()
-    for pid, tag in left:
-        findings.object_to("I6", f"process {pid} of {tag} is left")
+def check_left(
+    findings: Findings, left: Sequence[int], instance_prefix: str, connection: redis.Redis
+) -> None:
+    """I6 and I7: no process of a run is left (`left` are those that are), and no key of a search for ever."""
+    for pid in left:
+        findings.object_to("I6", f"process {pid} of a run is left")
     findings.numbers["processes left"] = len(left)
     lasting = {"leader", "drained", "refused", "reports", "told"}
     for key in connection.scan_iter(instance_prefix + "*"):
@@ -262,22 +263,6 @@ def check_left(findings: Findings, instance_prefix: str, connection: redis.Redis
 
 def _pidbox(kind: str) -> bool:
     return "celery" in kind or "pidbox" in kind or kind.startswith("unacked")
-
-
-def processes_left() -> list[tuple[int, str]]:
-    """Return pid and tag of every process on this host that carries the tag of a run."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            variables = (entry / "environ").read_bytes()
-        except OSError:
-            continue
-        for variable in variables.split(b"\0"):
-            if variable.startswith(b"AUGURY_TAG="):
-                found.append((int(entry.name), variable.partition(b"=")[2].decode()))
-    return found
 
 
 def held_now(reader: Reader) -> dict[int, int]:

@@ -238,12 +238,19 @@ FAULTS: Mapping[str, tuple[int, Fault]] = {
 }
 
 
-def inject(stand: Stand, dice: Random) -> tuple[str, str] | None:
-    """Do one fault; return its kind and what it hit, None when the one drawn cannot be done now."""
+def deck(number: int, dice: Random) -> list[str]:
+    """Return that many kinds of faults in random order: each once if there is room, the rest by weight."""
     names = list(FAULTS)
-    kind = dice.choices(names, [FAULTS[name][0] for name in names])[0]
+    dice.shuffle(names)
+    weights = [FAULTS[name][0] for name in names]
+    cards = [*names, *dice.choices(names, weights, k=max(0, number - len(names)))][:number]
+    dice.shuffle(cards)
+    return cards
+
+
+def inject(kind: str, stand: Stand, dice: Random) -> str | None:
+    """Do one fault; return what it hit, None when it cannot be done now."""
     try:
-        hit = FAULTS[kind][1](stand, dice)
+        return FAULTS[kind][1](stand, dice)
     except psutil.NoSuchProcess:
         return None
-    return None if hit is None else (kind, hit)

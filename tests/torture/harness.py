@@ -107,15 +107,19 @@ def _break_things(
 ) -> None:
     plan, reader = result.plan, stand.reader()
     due, told = time.monotonic() + 1.0, begun
-    while sum(result.faults.values()) < plan.faults and time.monotonic() - begun < 60 * plan.minutes:
+    cards = faults.deck(plan.faults, dice)
+    while cards and time.monotonic() - begun < 60 * plan.minutes:
         stand.tend()
         now = time.monotonic()
         if now >= due:
-            hit = faults.inject(stand, dice)
-            if hit is not None:
+            kind = cards.pop()
+            hit = faults.inject(kind, stand, dice)
+            if hit is None:  # later
+                cards.insert(dice.randrange(len(cards) + 1), kind)
+            else:
                 due = now + dice.expovariate(1 / plan.gap)
-                result.faults[hit[0]] += 1
-                result.log.append(f"{now - begun:8.3f} {now:.3f} {hit[0]}: {hit[1]}")
+                result.faults[kind] += 1
+                result.log.append(f"{now - begun:8.3f} {now:.3f} {kind}: {hit}")
         if now - told > _SAY_SECONDS:
             told = now
             running, final = checker.open_now(reader)
@@ -146,7 +150,7 @@ def _settle(stand: Stand, result: Torture, begun: float, say: Callable[[str], No
 
 def _check(stand: Stand, result: Torture, submitted: list[searches.Submitted], watch: _Watch) -> None:
     patience = time.monotonic() + 5.0
-    while checker.processes_left() and time.monotonic() < patience:
+    while stand.processes(b"AUGURY_TAG=") and time.monotonic() < patience:
         time.sleep(0.2)
     numbers = result.findings.numbers
     reader = stand.reader()
@@ -155,7 +159,8 @@ def _check(stand: Stand, result: Torture, submitted: list[searches.Submitted], w
     reader.close()
     result.findings.numbers |= numbers
     with stand.redis() as connection:
-        checker.check_left(result.findings, protocol.Keys(protocol.DEFAULT_INSTANCE).prefix, connection)
+        left = stand.processes(b"AUGURY_TAG=")
+        checker.check_left(result.findings, left, protocol.Keys(protocol.DEFAULT_INSTANCE).prefix, connection)
     result.findings.numbers["starts of parts"] = sum(part.starts for part in stand.parts.values())
 
 

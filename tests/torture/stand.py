@@ -138,6 +138,8 @@ class Stand:
             for process in processes:
                 if process is not None:
                     _wait_or_kill(process)
+        for pid in self.processes(b""):  # of a control build: nobody else ends them
+            send(pid, signal.SIGKILL)
 
     @property
     def worker_names(self) -> list[str]:
@@ -239,6 +241,15 @@ class Stand:
             with contextlib.suppress(psutil.NoSuchProcess):
                 found.add(psutil.Process(pid).ppid())
         return sorted(found - {self.parts[name].pid, 1})
+
+    def processes(self, variable: bytes) -> list[int]:
+        """Return the processes of this stand in whose environment a text stands."""
+        found, own = [], f"{self.folder}/".encode()
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and own in (text := (entry / "environ").read_bytes()):
+                    found += [int(entry.name)] if variable in text else []
+        return found
 
     def reader(self) -> Reader:
         """Return a read-only view of the store."""
