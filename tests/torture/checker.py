@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,7 @@ from typing import Any
 import redis
 
 from augury.client import Client
-from augury.controller.sampling import Sampling
 from augury.run import FINAL_STATES, HELD_STATES, MAX_LOST_ATTEMPTS
-from augury.spec import SearchSpec, text_of
-from augury.store.records import Assignment
-from augury_samplers import Observation
 from tests.torture import traces as tracing
 from tests.torture.searches import Submitted
 from tests.torture.stand import Reader
@@ -58,8 +53,11 @@ def check(
     client: Client,
     folder: Path,
     in_flight: Mapping[int, int],
+    replay: Callable[[int, int], str],
 ) -> Findings:
-    """Check I1 to I5; `in_flight` are the most runs of each search that a sample of the store has seen."""
+    """Check I1 to I5; `in_flight` are the most runs of each search that a sample of the store has seen,
+    `replay` says what is wrong with a bayesian search.
+    """
     findings = Findings()
     attempts = tracing.read(folder)
     _finals(findings, searches, reader)
@@ -72,7 +70,7 @@ def check(
         if search.fault_free is not None:
             _same_history(findings, search, rows)
         else:
-            _replayed(findings, search, rows, reader)
+            _replayed(findings, search, rows, replay)
         _in_flight(findings, search, rows, attempts, in_flight)
         _points(findings, search, client)
     findings.numbers["runs"] = sum(search.num_runs for search in searches)
@@ -141,65 +139,15 @@ def _same_history(findings: Findings, search: Submitted, rows: Sequence[tuple[An
             findings.object_to("I3", f"run {run_id} has objective {objective}, its values are {values}")
 
 
-def _replayed(findings: Findings, search: Submitted, rows: Sequence[tuple[Any, ...]], reader: Reader) -> None:
-    """I3: a bayesian search is what its sampler says again, given the arrivals that the store has recorded.
-
-    How many of them were known when a run was chosen is not recorded: it is searched for, between what must
-    have been known and what had arrived by then. With another number it would have been another run. The last
-    bits of a number that was chosen by a model are left out: they differ from one process to the next.
-    """
-    spec = SearchSpec.from_json(
-        json.loads(reader.rows(f"SELECT spec FROM searches WHERE id = {search.id}")[0][0])
-    )
-    sampling = Sampling(spec)
-    made = reader.rows(
-        f"SELECT id, data FROM events WHERE kind = 'runs' AND search_id = {search.id} ORDER BY id"
-    )
-    born = [event for event, data in made for _ in range(json.loads(data)["count"])]
-    landed = sorted((row for row in rows if row[5] is not None), key=lambda row: row[5])
-    known, memo = 0, None
-    for row in rows:
-        position, values = row[1], row[3]
-        most = sum(one[5] < born[position] for one in landed)
-        for count in range(max(known, position + 1 - search.parallel_runs), most + 1):
-            suggested, after = _suggest(sampling, rows[:position], landed[:count], memo)
-            if _same(suggested, values):
-                known, memo = count, after
-                break
-        else:
-            findings.object_to("I3", f"bayesian: run number {position} is not what its arrivals give")
-            return
-        if row[2] == "complete" and row[4] != json.loads(values)["x"]:
-            findings.object_to("I3", f"run {row[0]} has objective {row[4]}, its values are {values}")
-
-
-def _suggest(
-    sampling: Sampling, before: Sequence[tuple[Any, ...]], landed: Sequence[tuple[Any, ...]], memo: Any
-) -> tuple[str | None, Any]:
-    told = {row[0] for row in landed}
-    observations = [
-        Observation(_values(sampling, row), row[4]) for row in landed if row[2] in ("complete", "failed")
-    ]
-    pending = [_values(sampling, row) for row in before if row[0] not in told]
-    assignment, memo = sampling.suggest(observations, pending, len(before), memo)
-    return (None if assignment is None else json.dumps(dict(assignment.values))), memo
-
-
-def _same(suggested: str | None, values: str) -> bool:
-    if suggested is None or suggested == values:
-        return suggested == values
-    mine, theirs = json.loads(suggested), json.loads(values)
-    return list(mine) == list(theirs) and all(
-        math.isclose(mine[name], theirs[name], rel_tol=1e-9)
-        if isinstance(mine[name], float)
-        else mine[name] == theirs[name]
-        for name in mine
-    )
-
-
-def _values(sampling: Sampling, row: tuple[Any, ...]) -> dict[str, Any]:
-    values = json.loads(row[3])
-    return sampling.values_of(Assignment(values, {name: text_of(value) for name, value in values.items()}))
+def _replayed(
+    findings: Findings, search: Submitted, rows: Sequence[tuple[Any, ...]], replay: Callable[[int, int], str]
+) -> None:
+    """I3: a bayesian search is what its sampler says again, given the arrivals that were recorded."""
+    if objection := replay(search.id, search.parallel_runs):
+        findings.object_to("I3", f"bayesian: {objection}")
+    for run_id, _, state, values, objective, _ in rows:
+        if state == "complete" and objective != json.loads(values)["x"]:
+            findings.object_to("I3", f"run {run_id} has objective {objective}, its values are {values}")
 
 
 def _in_flight(

@@ -155,7 +155,7 @@ def _check(stand: Stand, result: Torture, submitted: list[searches.Submitted], w
     numbers = result.findings.numbers
     reader = stand.reader()
     with stand.client() as client:
-        result.findings = checker.check(submitted, reader, client, stand.traces, watch.most)
+        result.findings = checker.check(submitted, reader, client, stand.traces, watch.most, stand.replay)
     reader.close()
     result.findings.numbers |= numbers
     with stand.redis() as connection:

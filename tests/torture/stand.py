@@ -251,6 +251,22 @@ class Stand:
                     found += [int(entry.name)] if variable in text else []
         return found
 
+    def replay(self, search: int, parallel_runs: int) -> str:
+        """Return what of a bayesian search cannot be had again from its arrivals; empty when all can."""
+        environment = self.lab.environment(self.lab.home("laptop"), {"PYTHONPATH": str(ROOT)})
+        words = [
+            sys.executable,
+            "-m",
+            "tests.torture.replay",
+            self.database_url,
+            str(search),
+            str(parallel_runs),
+        ]
+        done = subprocess.run(
+            words, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else done.stderr
+
     def reader(self) -> Reader:
         """Return a read-only view of the store."""
         return Reader(self.database_url)
