@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check audit bench lock clean
+.PHONY: help setup demo test check audit bench torture lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -49,6 +49,9 @@ test: check ## everything that must hold
 
 bench: setup ## figures beside a floor or a peer
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m benchmarks
+
+torture: setup ## searches while everything dies at random; TORTURE='--runs 300 --faults 200 ...'
+	$(BIN)/python -m tests.torture $(TORTURE)
 
 lock: setup ## resolve the dependencies anew
 	$(BIN)/uv lock --upgrade

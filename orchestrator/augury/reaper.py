@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from augury.controller.loop import Controller
+from augury.dispatch import orders
 from augury.dispatch.answers import AttemptState
 from augury.dispatch.broker import BROKER_FAILURES, Beat, Broker
 from augury.ingest.loop import Ingest
 from augury.ingest.roster import Roster
-from augury.store import runs
-from augury.store.database import FAILURES, Store
+from augury.store import runs, searches
+from augury.store.database import FAILURES, Connection, Store
 from augury.store.records import RunRecord
 
 LOST_AFTER_SECONDS = 1800.0
@@ -55,6 +56,8 @@ class Reaper:
         self._roster = roster
         self._lost_after = lost_after
         self._tell_workers = tell_workers
+        self._patience: dict[int, float] = {}
+        """By search; read once, a request never changes."""
         self._heard: dict[int, _Heard] = {}
         self._behind: dict[int, _Heard] = {}
         """Attempts of which reports are missing, with the last one taken in, since when."""
@@ -108,12 +111,13 @@ class Reaper:
     def _attempts(self, now: float, renew_all: bool) -> None:
         with self._store.read() as connection:
             held = runs.held(connection)
+            patience = self._patience_with(connection, {run.search_id for run, _ in held})
         beats = self._broker.beats([run.id for run, _ in held])
         drained = self._broker.pending_reports() == 0
         rewrite = []
         wake = []
         for (run, attempt), beat in zip(held, beats, strict=True):
-            if self._lost_after is not None and self._reap(run, beat, now, self._lost_after):
+            if self._lost_after is not None and self._reap(run, beat, now, patience[run.search_id]):
                 continue
             ack = max(attempt.ack, self._ingest.acknowledged(run))
             missing = beat is not None and self._misses(run, ack, beat.sent, drained, now)
@@ -128,6 +132,17 @@ class Reaper:
         answers.send()
         self._heard = {run.id: self._heard[run.id] for run, _ in held if run.id in self._heard}
         self._behind = {run.id: self._behind[run.id] for run, _ in held if run.id in self._behind}
+
+    def _patience_with(self, connection: Connection, search_ids: set[int]) -> dict[int, float]:
+        """Return after how many seconds silent attempts of these searches are given up."""
+        if self._lost_after is not None:
+            self._patience = {
+                one: self._patience[one]
+                if one in self._patience
+                else orders.patience(searches.get(connection, one), self._lost_after) or 0.0
+                for one in search_ids
+            }
+        return self._patience
 
     def _misses(self, run: RunRecord, ack: int, sent: int, drained: bool, now: float) -> bool:
         """Tell whether reports of an attempt were lost in Redis: sent, not there, not taken in for 2 s."""

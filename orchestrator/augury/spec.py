@@ -34,6 +34,8 @@ MAX_SNAPSHOT_BYTES = 100_000_000
 
 MAX_PACKED_BYTES = 110_000_000
 """A packed snapshot is at most so large: what does not shrink grows a little."""
+MIN_LOST_AFTER = 6.0
+"""Seconds; with less a worker would have to give its run up within 2 s (see `attempt.fence_seconds`)."""
 
 
 def text_of(value: Value) -> str:
@@ -191,6 +193,8 @@ class SearchSpec:
     description: str = ""
     max_runs: int = MAX_RUNS
     """Refuse a search of more runs than this."""
+    lost_after: float | None = None
+    """Seconds after which a silent attempt is given up, at least `MIN_LOST_AFTER`; None: the server's."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form, parameters in the order they were given."""
@@ -214,6 +218,7 @@ class SearchSpec:
             "labels": list(self.labels),
             "description": self.description,
             "max_runs": self.max_runs,
+            "lost_after": self.lost_after,
         }
 
     @staticmethod
@@ -244,6 +249,7 @@ _SHAPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
         ("num_runs", "parallel_runs", "seed", "max_runs"),
         ("an integer within ±2^63", lambda value: type(value) is int and abs(value) < 2**63),
     ),
+    "lost_after": ("a number of seconds", lambda value: type(value) in (int, float)),
     "umask": ("an integer from 0 to 0o777", lambda value: type(value) is int and 0 <= value <= 0o777),
     **dict.fromkeys(("command", "space"), ("an object", lambda value: isinstance(value, dict))),
     **dict.fromkeys(

@@ -186,7 +186,7 @@ class Lab:
         settings = {
             "AUGURY_URL": self.url,
             "AUGURY_REDIS_URL": self.redis_url,
-            "AUGURY_SECRET_FILE": str(home / "augury.secret"),
+            "AUGURY_SECRET_FILE": "augury.secret",
         }
         words = ["augury", "worker", "-t", machine_type, "--slots", str(slots), "--name", name]
         with (home / "log").open("ab") as log:

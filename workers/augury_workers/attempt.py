@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
 import signal
@@ -49,6 +50,8 @@ GIVE_UP_SECONDS = 3.0
 
 FENCE_GRACE_SECONDS = 30.0
 LAST_CALL_SECONDS = 2.0
+KILL_SECONDS = 1.0
+"""Between the end of the grace and the time at which the server gives up: a tick, and the kill itself."""
 
 Cause = Literal["", "timeout", "stopped", "fenced", "orphaned", "killed", "superseded"]
 
@@ -111,11 +114,18 @@ class Outcome:
 def fence_seconds(lost_after: float | None, grace: float) -> float | None:
     """Return after how long without `yours` an attempt ends itself; None: never.
 
-    Five sixths of the time after which the server gives it up, at least 2 s and the grace less than that.
+    Five sixths of the time after which the server gives it up, and earlier where the last call, the grace
+    and the kill would take longer than the rest.
     """
     if lost_after is None:
         return None
-    return max(0.0, min(lost_after * 5 / 6, lost_after - min(grace, FENCE_GRACE_SECONDS) - 2.0))
+    end = fence_grace(lost_after, grace) + LAST_CALL_SECONDS + KILL_SECONDS
+    return max(0.0, min(lost_after * 5 / 6, lost_after - end))
+
+
+def fence_grace(lost_after: float, grace: float) -> float:
+    """Return how long after its fence an attempt may take to end: at most a sixth of `lost_after`."""
+    return min(grace, FENCE_GRACE_SECONDS, lost_after / 6)
 
 
 class Attempt:
@@ -128,11 +138,17 @@ class Attempt:
         self._claimed = granted.claimed
         self._identity = identity
         self._grace = float(order["grace"])
-        self._fence = fence_seconds(order.get("lost_after"), self._grace)
+        self._lost_after: float | None = order.get("lost_after")
+        self._fence = fence_seconds(self._lost_after, self._grace)
         self._relay = Relay(station.link, station.keys, identity, station.spool)
-        self._relay.renewed = granted.asked
+        # The server counts from the grant, which an order that waited in its box does not tell.
+        self._relay.renewed = granted.asked if is_late(granted.claimed) else granted.claimed
         self._conversation = Conversation(
-            self._relay, station.make_link, station.keys.box(identity.nonce), self._heed
+            self._relay,
+            station.make_link,
+            station.keys.box(identity.nonce),
+            self._heed,
+            min(protocol.BEAT_SECONDS, (self._fence or math.inf) / 3),
         )
         self._tree = Tree(station.reaper, identity.tag(str(order["instance"])))
         self._gather = Gather(self._loop, self._relay)
@@ -185,7 +201,10 @@ class Attempt:
         """End the tree: the pool child is gone, nobody waits for the result."""
         self._orphaned = True
         self._loop.call_later(GIVE_UP_SECONDS, self._conversation.give_up)
-        self._end("orphaned", TERM_SECONDS)
+        silent = platform.boottime() - self._relay.renewed
+        # On a host that slept past its lease the run may be another worker's by now.
+        fresh = self._fence is None or silent <= self._fence
+        self._end("orphaned", TERM_SECONDS if fresh else 0.0)
 
     # --- before the start ----------------------------------------------------------------------------
 
@@ -300,8 +319,11 @@ class Attempt:
             self._heed()
         except (LinkError, TimeoutError):
             pass
-        if platform.boottime() - self._relay.renewed > fence:
-            self._end("fenced", min(self._grace, FENCE_GRACE_SECONDS))
+        silent = platform.boottime() - self._relay.renewed
+        if silent > fence and self._lost_after is not None:
+            # One that slept past all of it may have been replaced by now.
+            left = max(0.0, self._lost_after - KILL_SECONDS - silent)
+            self._end("fenced", min(fence_grace(self._lost_after, self._grace), left))
 
     # --- the end -------------------------------------------------------------------------------------
 

@@ -20,12 +20,18 @@ class Conversation:
     """Runs in the background once `start`ed; a run shorter than a tick only ever needs `deliver`."""
 
     def __init__(
-        self, relay: Relay, make_link: Callable[[], Link], box: str, heed: Callable[[], None]
+        self,
+        relay: Relay,
+        make_link: Callable[[], Link],
+        box: str,
+        heed: Callable[[], None],
+        beat_seconds: float = protocol.BEAT_SECONDS,
     ) -> None:
         self._relay = relay
         self._make_link = make_link
         self._box = box
         self._heed = heed
+        self._beat_seconds = beat_seconds
         self._loop = asyncio.get_running_loop()
         self._kicked = asyncio.Event()
         self._given_up: asyncio.Future[None] = self._loop.create_future()
@@ -44,7 +50,7 @@ class Conversation:
 
     def tick(self) -> None:
         """Kick when a report waits or a heartbeat is due."""
-        if self._relay.unsent or self._loop.time() - self._said >= protocol.BEAT_SECONDS - 0.5:
+        if self._relay.unsent or self._loop.time() - self._said >= 0.9 * self._beat_seconds:
             self._kicked.set()
 
     async def stop(self) -> None:

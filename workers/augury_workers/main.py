@@ -13,7 +13,7 @@ from augury_sdk._layout import folder_name, layout
 from augury_workers import settings as worker_settings
 from augury_workers import slot, trees
 from augury_workers.handover import SlotSetting
-from augury_workers.secret import SettingError
+from augury_workers.secret import SETTING, SettingError
 from augury_workers.settings import Settings
 from augury_workers.slot import SlotBusyError
 
@@ -58,6 +58,7 @@ def _serve(settings: Settings, slots: SlotSetting) -> int:
     from augury_workers import app
     from augury_workers.hello import BrokerAwayError, Hello
 
+    os.environ[SETTING] = settings.secret_file
     hello = Hello(settings)
     try:
         hello.first()

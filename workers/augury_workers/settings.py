@@ -31,6 +31,7 @@ class Settings:
     """As Celery and Flower show it: `k80@host`."""
     state_dir: str
     secret_file: str
+    """Absolute: the supervisors of the slots have other working directories."""
     idle_seconds: float | None = None
     """A worker without any run for so long ends; None: never."""
     cards: tuple[Gpu, ...] = ()
@@ -172,7 +173,7 @@ def _checked_secret(environment: Mapping[str, str]) -> str:
             "execute anybody's commands; copy the server's file, mode 0600"
         )
     SecretFile(path)
-    return path
+    return str(Path(path).absolute())
 
 
 def _parser() -> argparse.ArgumentParser:

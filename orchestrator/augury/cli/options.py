@@ -260,6 +260,17 @@ class RunSettings(Output):
             show_default=False,
         ),
     ] = None
+    lost_after: Annotated[
+        float | None,
+        Option(
+            "--lost-after",
+            metavar="SECONDS",
+            help="Give a run whose worker is silent to another one after so long.",
+            min=6,
+            show_default="1800",
+            rich_help_panel=RUNS,
+        ),
+    ] = None
     from_file: Annotated[
         str | None,
         Option(

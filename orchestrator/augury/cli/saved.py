@@ -7,6 +7,7 @@ replaces what the file gives, option by option and as a whole.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from importlib import import_module
@@ -110,6 +111,10 @@ def _checked(path: Path, key: str, value: Any, options: type[GridOptions | RunOp
         if isinstance(value, int) and not isinstance(value, bool) and value >= (0 if name == "seed" else 1):
             return value
         raise UsageError(f"{path}: '{key}' is {value!r}, but must be a whole number above 0")
+    if wanted is float:
+        if type(value) in (int, float) and math.isfinite(value):
+            return value
+        raise UsageError(f"{path}: '{key}' is {value!r}, but must be a number")
     if not isinstance(value, str):
         raise UsageError(f"{path}: '{key}' is {value!r}, but must be a text")
     if name in _CHOICES and value not in _CHOICES[name]:

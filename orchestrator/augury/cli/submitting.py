@@ -95,6 +95,7 @@ def _with_settings(spec: SearchSpec, options: GridOptions | RunOptions) -> Searc
         metric_regex=tuple(parse_metric_regex(text) for text in options.metric_regex or ()),
         labels=tuple(options.label or ()),
         description=options.description or "",
+        lost_after=options.lost_after,
     )
 
 

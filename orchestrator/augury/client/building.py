@@ -40,8 +40,8 @@ UNBUILT = (
 
 #: Keywords of every new run or search, besides its command.
 KNOWN = (
-    "cwd", "description", "env", "envvars", "goal", "labels", "machine_type", "max_runs", "metric",
-    "metric_agg", "metric_regex", "num_runs", "parallel_runs", "seed", "snapshot",
+    "cwd", "description", "env", "envvars", "goal", "labels", "lost_after", "machine_type", "max_runs",
+    "metric", "metric_agg", "metric_regex", "num_runs", "parallel_runs", "seed", "snapshot",
 )  # fmt: skip
 
 
@@ -130,6 +130,7 @@ def build(
         labels=tuple(keywords.get("labels") or ()),
         description=keywords.get("description") or "",
         max_runs=keywords.get("max_runs") or MAX_RUNS,
+        lost_after=keywords.get("lost_after"),
     )
     number_of_runs(spec)
     return spec

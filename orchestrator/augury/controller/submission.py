@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from augury.controller.sampling import Sampling
 from augury.errors import UsageError
 from augury.grammar import template
 from augury.grammar.parameters import check_parameters
-from augury.spec import AGGREGATIONS, GOALS, SearchSpec, ValueSpec, number_of_runs
+from augury.spec import AGGREGATIONS, GOALS, MIN_LOST_AFTER, SearchSpec, ValueSpec, number_of_runs
 from augury.store.records import Assignment
 
 _SEED_BITS = 31
@@ -93,6 +94,8 @@ def _check(spec: SearchSpec) -> None:
         raise UsageError(f"--num-runs must be at least 1, not {spec.num_runs}")
     if spec.parallel_runs is not None and spec.parallel_runs < 1:
         raise UsageError(f"--parallel-runs must be at least 1, not {spec.parallel_runs}")
+    if spec.lost_after is not None and not MIN_LOST_AFTER <= spec.lost_after < math.inf:
+        raise UsageError(f"--lost-after must be at least {MIN_LOST_AFTER:g} seconds, not {spec.lost_after:g}")
     if spec.kind == "bayesian":
         for option, value in (("--parallel-runs", spec.parallel_runs), ("--metric", spec.metric)):
             if value is None:

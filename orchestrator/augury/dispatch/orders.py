@@ -24,9 +24,10 @@ def build(
     """Return the order for the attempt that holds `run`.
 
     `environments` is the folder of the 0600 files with the submitters' variables; None on a cluster.
-    `lost_after` is the time in seconds after which the server gives a silent attempt up: before that it
-    has to end by itself. None on the local instance. `blobs` is the folder of the files that are kept,
-    where the worker writes them itself; None on a cluster, where it sends them over HTTP.
+    `lost_after` is the time in seconds after which the server gives a silent attempt up, unless the search
+    says otherwise: before that it has to end by itself. None on the local instance. `blobs` is the folder of
+    the files that are kept, where the worker writes them itself; None on a cluster, where it sends them over
+    HTTP.
     """
     spec = search.spec
     assignment = run.assignment
@@ -49,7 +50,7 @@ def build(
         "metric_regex": [list(pair) for pair in spec.metric_regex],
         "grace": GRACE_SECONDS,
         "timeout": None,
-        "lost_after": lost_after,
+        "lost_after": patience(search, lost_after),
         "prepare": {"snapshot": spec.snapshot} if spec.snapshot is not None else None,
         "outputs": True,
         "blobs": blobs,
@@ -59,6 +60,14 @@ def build(
     else:
         order["argv"] = list(command.argv)
     return order
+
+
+def patience(search: SearchRecord, lost_after: float | None) -> float | None:
+    """Return after how many seconds a silent attempt of a search is given up; None: never.
+
+    `lost_after` is what holds where the search says nothing, None where nobody is given up for silence.
+    """
+    return None if lost_after is None else (search.spec.lost_after or lost_after)
 
 
 def _parameters(run: RunRecord) -> Mapping[str, Any]:

@@ -198,6 +198,10 @@ class Service:
         self._check_snapshot(spec)
         planned = plan(replace(spec, machine_type=machine_type, environment=None))
         notices = [*([notice] if notice else []), *self._slots_notice(planned, queue), *planned.notices]
+        if self.settings.local and spec.lost_after is not None:
+            notices.append(
+                "--lost-after has no effect here: on one machine a lock tells whether a worker lives"
+            )
         if dry_run:
             return Submitted(None, planned, notices)
         name = self._keep_environment(environment) if environment is not None else None

@@ -115,6 +115,13 @@ def test_colons_that_are_no_placeholders_are_left_alone(shell: Shell) -> None:
     assert shell.ok("logs", "1").strip() == "python t.py 1 --at 12:30:00 --url http://h:80/x"
 
 
+def test_a_worker_on_one_machine_is_not_given_up_for_silence(shell: Shell) -> None:
+    for words in (("hyper", "grid", "--dry-run", "--param", "a=1,2"), ("run", "-b", "--param", "a=1")):
+        said = shell.run(*words, "--lost-after", "60", "--", "echo", ":a:")
+        assert said.returncode == 0, said.stderr
+        assert "--lost-after has no effect here" in said.stderr
+
+
 def test_json_values_are_not_truncated(shell: Shell) -> None:
     shell.ok("hyper", "grid", "--json-param", 'a=[0.5, 1.7, "x,y"]', "--", "echo :a:")
     assert shell.run("hyper", "wait", "1").returncode == 0

@@ -410,3 +410,18 @@ def test_run_that_was_stopped_before_its_late_order_came_is_not_started(own: Sta
     assert (told.exit["cause"], told.final and told.final["state"]) == ("killed", "killed")
     assert not (own.folder / "ran").exists()
     slot_works(own, 2)
+
+
+def test_what_slept_past_its_lease_is_killed_at_once_when_its_worker_is_gone(
+    own: Stand, worker: Worker
+) -> None:
+    pids = start_stubborn(own, 1, lost_after=6.0)
+    frozen = [worker.supervisor(), *pids]
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    os.kill(worker.pool_child(), signal.SIGKILL)
+    time.sleep(3.0)
+    for pid in frozen:
+        os.kill(pid, signal.SIGCONT)
+    # No second of grace: by now the run may be another worker's.
+    all_gone(pids, 0.7)

@@ -62,8 +62,19 @@ def test_an_option_swallowed_by_the_command_is_noticed(augury: Augury) -> None:
 
 def test_all_options_arrive(augury: Augury, server: FakeServer) -> None:
     said = augury(
-        *("hyper", "random", "-n", "5", "-r", "2", "--seed", "3", "--max-runs", "9", "--metric", "val_acc"),
-        *("-a", "MAX", "--goal", "minimize", "-e", "A=b=c", "--metric-regex", "loss=loss: ([0-9.]+)"),
+        *("hyper", "random", "-n", "5", "-r", "2", "--seed", "3", "--max-runs", "9", "--lost-after", "60"),
+        *(
+            "--metric",
+            "val_acc",
+            "-a",
+            "MAX",
+            "--goal",
+            "minimize",
+            "-e",
+            "A=b=c",
+            "--metric-regex",
+            "loss=loss: ([0-9.]+)",
+        ),
         *(
             "--label",
             "x",
@@ -85,6 +96,7 @@ def test_all_options_arrive(augury: Augury, server: FakeServer) -> None:
         "parallel_runs": 2,
         "seed": 3,
         "max_runs": 9,
+        "lost_after": 60,
         "metric": "val_acc",
         "metric_agg": "max",
         "goal": "minimize",
@@ -108,6 +120,7 @@ def test_all_options_arrive(augury: Augury, server: FakeServer) -> None:
         (("grid", "--param", "a=1,,2", "--", "t", ":a:"), ["a=1,,2", "empty"]),
         (("grid", "--param", "rate=1,2", "--", "t", ":rat:"), [":rat:", ":rate:"]),
         (("random", "-n", "0", "--param", "a=1:2", "--", "t", ":a:"), ["--num-runs", "at least 1"]),
+        (("grid", "--lost-after", "5", "--param", "a=1,2", "--", "t", ":a:"), ["--lost-after", "at least 6"]),
         (("random", "-n", "x", "--param", "a=1:2", "--", "t", ":a:"), ["--num-runs", "whole number"]),
         (("grid", "-a", "sum", "--param", "a=1,2", "--", "t", ":a:"), ["sum", "avg, min, max, last"]),
         (("grid", "--env", "=x", "--param", "a=1,2", "--", "t", ":a:"), ["--env"]),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from augury_workers import environment
-from augury_workers.attempt import fence_seconds
+from augury_workers.attempt import LAST_CALL_SECONDS, fence_grace, fence_seconds
 from augury_workers.claim import check_order
 from augury_workers.environment import CouldNotStartError, SubmitterEnvironments
 from augury_workers.slot import Slot, SlotBusyError, busy_slots, slot_folder, sweep
@@ -130,11 +130,13 @@ def test_fence_comes_before_the_server_gives_up() -> None:
     assert fence_seconds(None, 30) is None
     assert fence_seconds(1800, 30) == 1500
     assert fence_seconds(1800, 3600) == 1500
-    for lost_after in (1, 5, 33, 40, 100, 1000, 86400):
+    for lost_after in (6, 8, 33, 40, 100, 1000, 86400):
         for grace in (0, 5, 30, 1000):
             fence = fence_seconds(lost_after, grace)
             assert fence is not None
-            assert fence == 0 or fence + min(grace, 30) + 2 <= lost_after
+            assert fence >= 1.999
+            assert fence + LAST_CALL_SECONDS + fence_grace(lost_after, grace) < lost_after
+    assert fence_grace(1800, 30) == 30
 
 
 def test_slot_is_held_by_one_supervisor_only(tmp_path: Path) -> None:

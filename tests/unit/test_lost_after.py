@@ -1,0 +1,43 @@
+"""`--lost-after`: what it may be, and what holds where a search says nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from augury.controller.submission import plan
+from augury.dispatch.orders import patience
+from augury.errors import UsageError
+from augury.spec import MIN_LOST_AFTER, Command, SearchSpec, ValueSpec
+from augury_workers.attempt import fence_seconds
+
+SPEC = SearchSpec("grid", Command(argv=("t", ":a:")), {"a": ValueSpec((1, 2))})
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 5.9, float("nan"), float("inf")])
+def test_too_short_a_time_is_refused(seconds: float) -> None:
+    with pytest.raises(UsageError, match="--lost-after must be at least 6 seconds"):
+        plan(replace(SPEC, lost_after=seconds))
+
+
+@pytest.mark.parametrize("given", ["60", True, [60]])
+def test_what_is_no_number_is_refused(given: Any) -> None:
+    with pytest.raises(UsageError, match="'lost_after' must be a number of seconds"):
+        SearchSpec.from_json({**SPEC.to_json(), "lost_after": given})
+
+
+def test_the_time_of_the_search_goes_before_the_server_s() -> None:
+    spec = plan(replace(SPEC, lost_after=8.5)).spec
+    assert SearchSpec.from_json(spec.to_json()).lost_after == 8.5
+    said: Any = SimpleNamespace(spec=spec)
+    silent: Any = SimpleNamespace(spec=SPEC)
+    assert patience(said, 1800.0) == 8.5
+    assert patience(silent, 1800.0) == 1800.0
+    assert patience(said, None) is None
+
+
+def test_a_worker_has_two_seconds_at_least() -> None:
+    assert fence_seconds(MIN_LOST_AFTER, 30) == pytest.approx(2.0)
