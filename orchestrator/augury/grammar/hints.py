@@ -10,7 +10,7 @@ from augury.grammar.values import show
 from augury.spec import Command
 
 _OPERATORS = frozenset(["|", "||", "|&", "&&", "&", ";", "<", "<<", "<<<"])
-_REDIRECTION = re.compile(r"(?:[0-9]?|&)>{1,2}(?!=)\S*|[0-9]?>&[0-9-]")
+_REDIRECTION = re.compile(r"((?:[0-9]?|&)>{1,2}(?!=)&?)(\S*)")
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{|\()")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _BUILTINS = frozenset(
@@ -55,8 +55,11 @@ def shell_line(argv: Sequence[str]) -> str:
         in_front = assigned is not None or word in ("&&", "||", "|", ";", "&", "|&")
         if assigned:
             line.append(word[: assigned.end()] + _quoted(word[assigned.end() :]))
-        elif word in _OPERATORS or _REDIRECTION.fullmatch(word) or len(argv) == 1:
+        elif word in _OPERATORS or len(argv) == 1:
             line.append(word)
+        elif redirection := _REDIRECTION.fullmatch(word):
+            sign, target = redirection[1], redirection[2]
+            line.append(sign + _quoted(target) if target else word)
         else:
             line.append(_quoted(word))
     return " ".join(line)
