@@ -34,6 +34,11 @@ MAX_SNAPSHOT_BYTES = 100_000_000
 
 MAX_PACKED_BYTES = 110_000_000
 """A packed snapshot is at most so large: what does not shrink grows a little."""
+GRACE_SECONDS = 30.0
+"""What a run that is stopped has to end by itself, unless its request says otherwise."""
+
+MAX_GRACE = 86_400.0
+
 MIN_LOST_AFTER = 6.0
 """Seconds; with less a worker would have to give its run up within 2 s (see `attempt.fence_seconds`)."""
 
@@ -196,6 +201,11 @@ class SearchSpec:
     lost_after: float | None = None
     """Seconds after which a silent attempt is given up, at least `MIN_LOST_AFTER`; None: the server's."""
 
+    timeout: float | None = None
+    """Seconds after which a run is stopped, above 0; None: never."""
+    grace: float = GRACE_SECONDS
+    """Seconds between SIGTERM and SIGKILL when a run is stopped, 0 to `MAX_GRACE`."""
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form, parameters in the order they were given."""
         return {
@@ -219,6 +229,8 @@ class SearchSpec:
             "description": self.description,
             "max_runs": self.max_runs,
             "lost_after": self.lost_after,
+            "timeout": self.timeout,
+            "grace": self.grace,
         }
 
     @staticmethod
@@ -249,7 +261,10 @@ _SHAPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
         ("num_runs", "parallel_runs", "seed", "max_runs"),
         ("an integer within ±2^63", lambda value: type(value) is int and abs(value) < 2**63),
     ),
-    "lost_after": ("a number of seconds", lambda value: type(value) in (int, float)),
+    **dict.fromkeys(
+        ("lost_after", "timeout", "grace"),
+        ("a number of seconds", lambda value: type(value) in (int, float)),
+    ),
     "umask": ("an integer from 0 to 0o777", lambda value: type(value) is int and 0 <= value <= 0o777),
     **dict.fromkeys(("command", "space"), ("an object", lambda value: isinstance(value, dict))),
     **dict.fromkeys(

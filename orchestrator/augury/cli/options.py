@@ -260,6 +260,26 @@ class RunSettings(Output):
             show_default=False,
         ),
     ] = None
+    timeout: Annotated[
+        float | None,
+        Option(
+            "--timeout",
+            metavar="MIN",
+            help="Stop a run that takes longer than so many minutes.",
+            show_default="never",
+            rich_help_panel=RUNS,
+        ),
+    ] = None
+    grace: Annotated[
+        float | None,
+        Option(
+            "--grace",
+            metavar="SECONDS",
+            help="What a run that is stopped has to end by itself, to write a checkpoint.",
+            show_default="30",
+            rich_help_panel=RUNS,
+        ),
+    ] = None
     lost_after: Annotated[
         float | None,
         Option(

@@ -23,7 +23,6 @@ _SENTENCES: dict[tuple[str, ...], str] = {
     ("-p", "--project"): "use --label to group searches",
     ("-f", "--force"): "nothing asks for confirmation, so there is nothing to force",
     ("-v", "--verbose"): "see `augury info` and `augury logs` for the details of a run",
-    ("--timeout",): "put `timeout 5m` in front of the command",
     ("--stop-condition",): "stop single runs with `augury stop`",
     ("--auto-resume", "--disable-auto-resume"): "a run whose worker is lost is queued again by itself",
     ("--distributed",): "put `torchrun` or `horovodrun` in the command",

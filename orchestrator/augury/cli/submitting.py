@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +15,16 @@ from augury.errors import UsageError
 from augury.grammar.pairs import parse_env, parse_metric_regex
 from augury.grammar.parameters import parse_parameters
 from augury.grammar.template import check, check_values, command_from_words
-from augury.spec import MAX_RUNS, Command, Kind, ParameterSpec, SearchSpec, number_of_runs
+from augury.spec import (
+    GRACE_SECONDS,
+    MAX_GRACE,
+    MAX_RUNS,
+    Command,
+    Kind,
+    ParameterSpec,
+    SearchSpec,
+    number_of_runs,
+)
 
 
 def search_spec(kind: Kind, options: GridOptions) -> tuple[SearchSpec, list[str]]:
@@ -96,7 +106,21 @@ def _with_settings(spec: SearchSpec, options: GridOptions | RunOptions) -> Searc
         labels=tuple(options.label or ()),
         description=options.description or "",
         lost_after=options.lost_after,
+        timeout=_seconds(options.timeout),
+        grace=_grace(options.grace),
     )
+
+
+def _seconds(minutes: float | None) -> float | None:
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise UsageError(f"--timeout is {minutes:g}: give minutes above 0")
+    return None if minutes is None else minutes * 60
+
+
+def _grace(seconds: float | None) -> float:
+    if seconds is not None and not 0 <= seconds <= MAX_GRACE:
+        raise UsageError(f"--grace is {seconds:g}: give 0 to {MAX_GRACE:g} seconds")
+    return GRACE_SECONDS if seconds is None else seconds
 
 
 def _check_named(option: str, name: str) -> None:

@@ -13,6 +13,7 @@ from augury.grammar.template import check, check_values, command_from_words
 from augury.spec import (
     AGGREGATIONS,
     GOALS,
+    GRACE_SECONDS,
     MAX_RUNS,
     Aggregation,
     Command,
@@ -35,13 +36,14 @@ ParameterLike: TypeAlias = ParameterSpec | Sequence[Value]
 UNBUILT = (
     "apt_packages", "attached_resources", "auto_resume", "commit_label", "conda_file", "distributed",
     "docker_image", "github_ref", "github_url", "idempotent", "pip_packages", "project", "provider",
-    "requirements_file", "stop_conditions", "tensorboard_directory", "timeout", "workflow_id",
+    "requirements_file", "stop_conditions", "tensorboard_directory", "workflow_id",
 )  # fmt: skip
 
 #: Keywords of every new run or search, besides its command.
 KNOWN = (
-    "cwd", "description", "env", "envvars", "goal", "labels", "lost_after", "machine_type", "max_runs",
-    "metric", "metric_agg", "metric_regex", "num_runs", "parallel_runs", "seed", "snapshot",
+    "cwd", "description", "env", "envvars", "goal", "grace", "labels", "lost_after", "machine_type",
+    "max_runs", "metric", "metric_agg", "metric_regex", "num_runs", "parallel_runs", "seed", "snapshot",
+    "timeout",
 )  # fmt: skip
 
 
@@ -131,6 +133,8 @@ def build(
         description=keywords.get("description") or "",
         max_runs=keywords.get("max_runs") or MAX_RUNS,
         lost_after=keywords.get("lost_after"),
+        timeout=None if keywords.get("timeout") is None else keywords["timeout"] * 60,
+        grace=GRACE_SECONDS if keywords.get("grace") is None else keywords["grace"],
     )
     number_of_runs(spec)
     return spec

@@ -14,7 +14,7 @@ from augury.controller.sampling import Sampling
 from augury.errors import UsageError
 from augury.grammar import template
 from augury.grammar.parameters import check_parameters
-from augury.spec import AGGREGATIONS, GOALS, MIN_LOST_AFTER, SearchSpec, ValueSpec, number_of_runs
+from augury.spec import AGGREGATIONS, GOALS, MAX_GRACE, MIN_LOST_AFTER, SearchSpec, ValueSpec, number_of_runs
 from augury.store.records import Assignment
 
 _SEED_BITS = 31
@@ -96,6 +96,10 @@ def _check(spec: SearchSpec) -> None:
         raise UsageError(f"--parallel-runs must be at least 1, not {spec.parallel_runs}")
     if spec.lost_after is not None and not MIN_LOST_AFTER <= spec.lost_after < math.inf:
         raise UsageError(f"--lost-after must be at least {MIN_LOST_AFTER:g} seconds, not {spec.lost_after:g}")
+    if spec.timeout is not None and not 0 < spec.timeout < math.inf:
+        raise UsageError(f"--timeout must be above 0, not {spec.timeout / 60:g} minutes")
+    if not 0 <= spec.grace <= MAX_GRACE:
+        raise UsageError(f"--grace must be 0 to {MAX_GRACE:g} seconds, not {spec.grace:g}")
     if spec.kind == "bayesian":
         for option, value in (("--parallel-runs", spec.parallel_runs), ("--metric", spec.metric)):
             if value is None:

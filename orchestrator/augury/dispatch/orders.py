@@ -10,8 +10,6 @@ from augury.grammar import template
 from augury.store.records import RunRecord, SearchRecord
 from augury_workers import protocol
 
-GRACE_SECONDS = 30.0
-
 
 def build(
     instance: str,
@@ -48,8 +46,8 @@ def build(
         "params": _parameters(run),
         "param_env": template.environment_of(assignment.texts),
         "metric_regex": [list(pair) for pair in spec.metric_regex],
-        "grace": GRACE_SECONDS,
-        "timeout": None,
+        "grace": spec.grace,
+        "timeout": spec.timeout,
         "lost_after": patience(search, lost_after),
         "prepare": {"snapshot": spec.snapshot} if spec.snapshot is not None else None,
         "outputs": True,

@@ -41,7 +41,7 @@ def test_the_command_line_replaces_an_option_of_the_file_as_a_whole(
     ("document", "piece"),
     [
         ({"parm": ["a=1"]}, "did you mean 'param'"),
-        ({"timeout": 5}, "--timeout is not built yet"),
+        ({"project": "p"}, "--project is not built yet"),
         ({"param": [1]}, "'param'"),
         ({"num-runs": "many"}, "'num-runs'"),
         ({"num-runs": True}, "'num-runs'"),

@@ -87,6 +87,7 @@ def test_all_options_arrive(augury: Augury, server: FakeServer) -> None:
             "--choice",
             "at=12:30,1:00",
         ),
+        *("--timeout", "1.5", "--grace", "2.5"),
         *("--json-param", "n=[1, 2.5]", "--", "t", ":rate:", ":at:", ":n:"),
     )
     assert said.code == 0, said.err
@@ -97,6 +98,8 @@ def test_all_options_arrive(augury: Augury, server: FakeServer) -> None:
         "seed": 3,
         "max_runs": 9,
         "lost_after": 60,
+        "timeout": 90,
+        "grace": 2.5,
         "metric": "val_acc",
         "metric_agg": "max",
         "goal": "minimize",
@@ -167,7 +170,23 @@ def test_every_option_of_the_old_product_is_recognised(
     assert server.requests == []
 
 
-@pytest.mark.parametrize("word", ["--timeout=5", "-muploads/x"])
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--timeout", "0"), "--timeout is 0: give minutes above 0"),
+        (("--timeout", "-1"), "--timeout is -1: give minutes above 0"),
+        (("--grace", "-1"), "--grace is -1: give 0 to 86400 seconds"),
+    ],
+)
+def test_a_limit_that_cannot_be_is_named(
+    augury: Augury, server: FakeServer, words: tuple[str, ...], sentence: str
+) -> None:
+    said = augury("run", *words, "--", "true")
+    assert (said.code, server.requests) == (2, [])
+    assert sentence in said.err
+
+
+@pytest.mark.parametrize("word", ["--stop-condition=5", "-muploads/x"])
 def test_reserved_options_are_recognised_with_an_attached_value(augury: Augury, word: str) -> None:
     said = augury("hyper", "grid", word, "--param", "a=1,2", "--", "t", ":a:")
     assert (said.code, "not built yet" in said.err) == (2, True)

@@ -14,7 +14,7 @@ from docs_pages import DEPLOY, ROOT, name
 
 from augury.cli.flower import FlowerOptions
 from augury.cli.main import run
-from augury.dispatch.orders import GRACE_SECONDS
+from augury.spec import GRACE_SECONDS
 from augury_workers.main import END_SECONDS
 
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())

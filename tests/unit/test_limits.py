@@ -1,4 +1,4 @@
-"""`--lost-after`: what it may be, and what holds where a search says nothing."""
+"""`--lost-after`, `--timeout`, `--grace`: what they may be, and what holds where a search says nothing."""
 
 from __future__ import annotations
 
@@ -23,10 +23,23 @@ def test_too_short_a_time_is_refused(seconds: float) -> None:
         plan(replace(SPEC, lost_after=seconds))
 
 
+@pytest.mark.parametrize("seconds", [0, -60, float("nan"), float("inf")])
+def test_a_limit_that_is_no_time_is_refused(seconds: float) -> None:
+    with pytest.raises(UsageError, match="--timeout must be above 0"):
+        plan(replace(SPEC, timeout=seconds))
+
+
+@pytest.mark.parametrize("seconds", [-1, 86_401, float("nan"), float("inf")])
+def test_a_grace_out_of_bounds_is_refused(seconds: float) -> None:
+    with pytest.raises(UsageError, match="--grace must be 0 to 86400 seconds"):
+        plan(replace(SPEC, grace=seconds))
+
+
+@pytest.mark.parametrize("field", ["lost_after", "timeout", "grace"])
 @pytest.mark.parametrize("given", ["60", True, [60]])
-def test_what_is_no_number_is_refused(given: Any) -> None:
-    with pytest.raises(UsageError, match="'lost_after' must be a number of seconds"):
-        SearchSpec.from_json({**SPEC.to_json(), "lost_after": given})
+def test_what_is_no_number_is_refused(field: str, given: Any) -> None:
+    with pytest.raises(UsageError, match=f"'{field}' must be a number of seconds"):
+        SearchSpec.from_json({**SPEC.to_json(), field: given})
 
 
 def test_the_time_of_the_search_goes_before_the_server_s() -> None:
