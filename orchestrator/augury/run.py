@@ -37,7 +37,10 @@ FINAL_STATES: tuple[RunState, ...] = (
 OPEN_SEARCH_STATES: tuple[SearchState, ...] = ("running", "paused")
 
 MAX_LOST_ATTEMPTS = 2
-"""A run whose worker was lost is queued again so many times; after that it is `interrupted`."""
+"""A run whose worker was lost is queued again so many times unless its search says otherwise.
+
+After that it is `interrupted`.
+"""
 
 
 WEAKER: Mapping[Want, Sequence[Want]] = {"": (), "stop": ("",), "kill": ("", "stop")}

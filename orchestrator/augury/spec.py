@@ -39,6 +39,8 @@ GRACE_SECONDS = 30.0
 
 MAX_GRACE = 86_400.0
 
+MAX_RETRIES = 100
+
 MIN_LOST_AFTER = 6.0
 """Seconds; with less a worker would have to give its run up within 2 s (see `attempt.fence_seconds`)."""
 
@@ -201,6 +203,8 @@ class SearchSpec:
     lost_after: float | None = None
     """Seconds after which a silent attempt is given up, at least `MIN_LOST_AFTER`; None: the server's."""
 
+    retries: int | None = None
+    """How often a run whose worker was lost is executed again, 0 to `MAX_RETRIES`; None: the server's."""
     timeout: float | None = None
     """Seconds after which a run is stopped, above 0; None: never."""
     grace: float = GRACE_SECONDS
@@ -229,6 +233,7 @@ class SearchSpec:
             "description": self.description,
             "max_runs": self.max_runs,
             "lost_after": self.lost_after,
+            "retries": self.retries,
             "timeout": self.timeout,
             "grace": self.grace,
         }
@@ -258,7 +263,7 @@ _SHAPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
         ("a string", lambda value: isinstance(value, str)),
     ),
     **dict.fromkeys(
-        ("num_runs", "parallel_runs", "seed", "max_runs"),
+        ("num_runs", "parallel_runs", "seed", "max_runs", "retries"),
         ("an integer within ±2^63", lambda value: type(value) is int and abs(value) < 2**63),
     ),
     **dict.fromkeys(

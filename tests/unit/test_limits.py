@@ -35,6 +35,12 @@ def test_a_grace_out_of_bounds_is_refused(seconds: float) -> None:
         plan(replace(SPEC, grace=seconds))
 
 
+@pytest.mark.parametrize("times", [-1, 101])
+def test_a_number_of_retries_out_of_bounds_is_refused(times: int) -> None:
+    with pytest.raises(UsageError, match="--retries must be 0 to 100"):
+        plan(replace(SPEC, retries=times))
+
+
 @pytest.mark.parametrize("field", ["lost_after", "timeout", "grace"])
 @pytest.mark.parametrize("given", ["60", True, [60]])
 def test_what_is_no_number_is_refused(field: str, given: Any) -> None:

@@ -260,6 +260,18 @@ class RunSettings(Output):
             show_default=False,
         ),
     ] = None
+    retries: Annotated[
+        int | None,
+        Option(
+            "--retries",
+            metavar="N",
+            help="Execute a run whose worker was lost so many times more; one that failed never.",
+            min=0,
+            max=100,
+            show_default="2",
+            rich_help_panel=RUNS,
+        ),
+    ] = None
     timeout: Annotated[
         float | None,
         Option(

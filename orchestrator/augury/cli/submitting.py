@@ -106,6 +106,7 @@ def _with_settings(spec: SearchSpec, options: GridOptions | RunOptions) -> Searc
         labels=tuple(options.label or ()),
         description=options.description or "",
         lost_after=options.lost_after,
+        retries=options.retries,
         timeout=_seconds(options.timeout),
         grace=_grace(options.grace),
     )

@@ -42,8 +42,8 @@ UNBUILT = (
 #: Keywords of every new run or search, besides its command.
 KNOWN = (
     "cwd", "description", "env", "envvars", "goal", "grace", "labels", "lost_after", "machine_type",
-    "max_runs", "metric", "metric_agg", "metric_regex", "num_runs", "parallel_runs", "seed", "snapshot",
-    "timeout",
+    "max_runs", "metric", "metric_agg", "metric_regex", "num_runs", "parallel_runs", "retries", "seed",
+    "snapshot",     "timeout",
 )  # fmt: skip
 
 
@@ -133,6 +133,7 @@ def build(
         description=keywords.get("description") or "",
         max_runs=keywords.get("max_runs") or MAX_RUNS,
         lost_after=keywords.get("lost_after"),
+        retries=keywords.get("retries"),
         timeout=None if keywords.get("timeout") is None else keywords["timeout"] * 60,
         grace=GRACE_SECONDS if keywords.get("grace") is None else keywords["grace"],
     )

@@ -19,7 +19,7 @@ class HyperService:
 
     Every `new_...` takes `command` (a string is a shell line, a list of words an argv) and the keywords
     `machine_type, labels, description, env, cwd, seed, goal, metric, metric_agg, metric_regex,
-    parallel_runs, max_runs, timeout (minutes), grace and lost_after (seconds), snapshot`. With
+    parallel_runs, max_runs, retries, timeout (minutes), grace and lost_after (seconds), snapshot`. With
     `snapshot=True` the runs get the files of the working tree as they are now, packed and sent; that is what
     a remote instance does unless it is False.
     """

@@ -14,7 +14,16 @@ from augury.controller.sampling import Sampling
 from augury.errors import UsageError
 from augury.grammar import template
 from augury.grammar.parameters import check_parameters
-from augury.spec import AGGREGATIONS, GOALS, MAX_GRACE, MIN_LOST_AFTER, SearchSpec, ValueSpec, number_of_runs
+from augury.spec import (
+    AGGREGATIONS,
+    GOALS,
+    MAX_GRACE,
+    MAX_RETRIES,
+    MIN_LOST_AFTER,
+    SearchSpec,
+    ValueSpec,
+    number_of_runs,
+)
 from augury.store.records import Assignment
 
 _SEED_BITS = 31
@@ -96,6 +105,8 @@ def _check(spec: SearchSpec) -> None:
         raise UsageError(f"--parallel-runs must be at least 1, not {spec.parallel_runs}")
     if spec.lost_after is not None and not MIN_LOST_AFTER <= spec.lost_after < math.inf:
         raise UsageError(f"--lost-after must be at least {MIN_LOST_AFTER:g} seconds, not {spec.lost_after:g}")
+    if spec.retries is not None and not 0 <= spec.retries <= MAX_RETRIES:
+        raise UsageError(f"--retries must be 0 to {MAX_RETRIES}, not {spec.retries}")
     if spec.timeout is not None and not 0 < spec.timeout < math.inf:
         raise UsageError(f"--timeout must be above 0, not {spec.timeout / 60:g} minutes")
     if not 0 <= spec.grace <= MAX_GRACE:

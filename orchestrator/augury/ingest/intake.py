@@ -155,7 +155,7 @@ class Intake:
             self._finish(attempt, replace(ended, cause="outputs_lost", detail=detail), 0)
             return
         self._flush_points()
-        after = runs.lose(self._connection, self._now, run, reason)
+        after = runs.lose(self._connection, self._now, run, reason, self._request(run).spec.retries)
         self._outcome.attempts[run.id] = None
         if after is None:
             return

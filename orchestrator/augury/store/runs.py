@@ -202,8 +202,10 @@ def finish(
     return RunRecord.of(row)
 
 
-def lose(connection: Connection, now: float, run: RunRecord, reason: str) -> RunRecord | None:
-    """Take a run from an attempt that is gone: queue it again, or end it when it was lost too often.
+def lose(
+    connection: Connection, now: float, run: RunRecord, reason: str, retries: int | None = None
+) -> RunRecord | None:
+    """Take a run from an attempt that is gone: queue it again, `retries` times at most, or end it.
 
     A run that shall stop or be killed is `killed` instead. Returns the run as it is now, or None
     when that attempt did not hold it any more.
@@ -215,7 +217,7 @@ def lose(connection: Connection, now: float, run: RunRecord, reason: str) -> Run
     columns: dict[str, Any] = {"token": run.token + 1, "nonce": "", "lost": current.lost + 1, "worker": None}
     if current.want:
         columns |= {"state": "killed", "cause": "killed"}
-    elif current.lost >= MAX_LOST_ATTEMPTS:
+    elif current.lost >= (MAX_LOST_ATTEMPTS if retries is None else retries):
         columns |= {"state": "interrupted", "cause": "lost", "detail": reason}
     else:
         columns |= {"state": "queued", "started_at": None}

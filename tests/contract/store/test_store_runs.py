@@ -381,6 +381,19 @@ def test_what_became_of_a_run_is_told_as_it_is_stored(store: Store) -> None:
 # --- losing ---
 
 
+def test_a_search_says_how_often_a_lost_run_is_queued_again(store: Store) -> None:
+    _, (first, second) = new_search(store, 2)
+    taken = claim(store, first, "n1")
+    after = store.writer.call(lambda c: runs.lose(c, NOW, taken, "gone", retries=0))
+    assert after is not None
+    assert after.state == "interrupted"
+    for lost in range(1, 5):
+        taken = claim(store, second, f"m{lost}", token=lost)
+        after = store.writer.call(lambda c, run=taken: runs.lose(c, NOW, run, "gone", retries=4))
+        assert after is not None
+        assert after.state == "queued"
+
+
 def test_a_lost_run_is_queued_again_so_many_times_and_then_interrupted(store: Store) -> None:
     search_id, (run_id,) = new_search(store, 1)
     for lost in range(1, MAX_LOST_ATTEMPTS + 1):

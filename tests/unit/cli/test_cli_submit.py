@@ -87,7 +87,7 @@ def test_all_options_arrive(augury: Augury, server: FakeServer) -> None:
             "--choice",
             "at=12:30,1:00",
         ),
-        *("--timeout", "1.5", "--grace", "2.5"),
+        *("--timeout", "1.5", "--grace", "2.5", "--retries", "0"),
         *("--json-param", "n=[1, 2.5]", "--", "t", ":rate:", ":at:", ":n:"),
     )
     assert said.code == 0, said.err
@@ -98,6 +98,7 @@ def test_all_options_arrive(augury: Augury, server: FakeServer) -> None:
         "seed": 3,
         "max_runs": 9,
         "lost_after": 60,
+        "retries": 0,
         "timeout": 90,
         "grace": 2.5,
         "metric": "val_acc",

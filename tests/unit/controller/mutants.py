@@ -82,7 +82,7 @@ OF_SERVER = [
     Mutant("a claim needs no token", _RUNS, '        runs.c.token == bindparam("of_token"),\n        runs.c.state == "queued",', '        bindparam("of_token") > 0,\n        runs.c.state == "queued",', ("bell doubled", "bell late", "dies",)),
     Mutant("a run is granted twice", _RUNS, '        runs.c.state == "queued",\n        runs.c.want == "",', '        runs.c.state.in_(OPEN_STATES),\n        runs.c.want == "",'),
     Mutant("a lost run keeps its token", _RUNS, '"token": run.token + 1, "nonce": "", "lost"', '"token": run.token, "nonce": "", "lost"'),
-    Mutant("a run is lost for ever", _RUNS, "current.lost >= MAX_LOST_ATTEMPTS", "current.lost >= 99", ("dies",)),
+    Mutant("a run is lost for ever", _RUNS, "current.lost >= (MAX_LOST_ATTEMPTS", "current.lost >= (99", ("dies",)),
     Mutant("a late attempt is heard", _INTAKE, "(attempt.run.token, attempt.run.nonce) != (token, nonce)", "False"),
     Mutant("reports count in any order", _INTAKE, "if report.s != attempt.ack + 1:", "if report.s <= attempt.ack:", ("reports lost",)),
     Mutant("a run that had ended is queued again", _INTAKE, "if attempt.exit:", "if False:", ("dies at its end",)),
