@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from io import StringIO, TextIOWrapper
+from types import FrameType
 
 from augury.cli import lazy
 
@@ -20,6 +22,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Execute the command line of this process."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt_once)
     _prepare_streams()
     if "_AUGURY_COMPLETE" in os.environ:
         lazy.completing.take_texts_as_they_are()
@@ -36,6 +40,12 @@ def main() -> None:
         if not isinstance(error, BrokenPipeError):
             code = code or lazy.app.cannot_write(error)
     sys.exit(code)
+
+
+def _interrupt_once(_number: int, _frame: FrameType | None) -> None:
+    """Let the first ^C be seen by the command; a second one, while it ends, ends it without a word."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise KeyboardInterrupt
 
 
 def _prepare_streams() -> None:
