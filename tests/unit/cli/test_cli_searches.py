@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from client_fake import START, FakeServer, complete, point, run_document
+
+from augury.cli import watching
 
 Augury = Callable[..., Any]
 
@@ -261,6 +266,33 @@ def test_watching_without_a_terminal_tells_each_change(augury: Augury, server: F
         "Best: 0.9 by run 403    augury hyper best 59",
         "First failure: augury logs 404",
     ]
+
+
+def test_watching_says_once_that_the_server_does_not_answer_and_goes_on(
+    augury: Augury, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = threading.Event()
+    failures = [httpx.ConnectError("refused")] * 3
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr)
+        told.set()
+
+    def fall_silent(method: str, path: str) -> None:
+        if path == "/searches/59" and len(server.asked(path)) > 1:
+            if failures:
+                told.wait(10)
+                raise failures.pop()
+            finished(server)
+
+    monkeypatch.setattr(watching, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(watching, "progress", tell)
+    server.on_request = fall_silent
+    said = augury("hyper", "watch", "59")
+    assert (said.code, failures) == (0, [])
+    assert "the server at http://fake does not answer; trying on\n" in said.err
+    assert said.out.endswith("augury hyper best 59\n")
 
 
 def test_watching_as_json_prints_one_run_a_line(augury: Augury, server: FakeServer) -> None:
