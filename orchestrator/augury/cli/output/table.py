@@ -86,7 +86,13 @@ class TableRenderer:
             write([f"Drawn with --seed {search['seed']}"])
         if not dry_run:
             number = search["id"]
-            write([f"Follow it: augury hyper watch {number}    Best so far: augury hyper best {number}"])
+            # Without a metric there is no best run to ask for.
+            second = (
+                f"Best so far: augury hyper best {number}"
+                if search["metric"]
+                else f"Its runs: augury hyper describe {number}"
+            )
+            write([f"Follow it: augury hyper watch {number}    {second}"])
 
     def searches(self, searches: Sequence[Document]) -> None:
         """Print a line for each search."""
