@@ -58,7 +58,8 @@ def picture(board: Board, height: int) -> RenderableType:
         f"{board.ended_runs}/{total}",
         counted(search.get("counts") or {}),
     )
-    told = [Text(board.trouble, style="yellow")] if board.trouble else []
+    sentences = (board.trouble, search.get("waiting"))
+    told = [Text(text.plain(sentence), style="yellow") for sentence in sentences if sentence]
     return Group(head, bar, _best(board), _rows(board, max(height - OTHER_LINES, 3)), *told)
 
 

@@ -186,10 +186,15 @@ def watch(client: Client, search_id: int, options: OneJudgedSearch) -> None:
 
 
 def _tell(board: Board, changes: Iterable[list[Document]], tell: Callable[[Document], None]) -> None:
+    told = None
     for changed in changes:
         for run in changed:
             tell(run)
         sys.stdout.flush()
+        waiting = board.search.get("waiting")
+        if waiting and waiting != told:
+            progress(waiting)
+        told = waiting
         if is_over(cast("dict[str, Any]", board.search)):
             return
 

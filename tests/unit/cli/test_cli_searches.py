@@ -295,6 +295,16 @@ def test_watching_says_once_that_the_server_does_not_answer_and_goes_on(
     assert said.out.endswith("augury hyper best 59\n")
 
 
+def test_a_search_whose_runs_wait_for_a_worker_says_so(augury: Augury, server: FakeServer) -> None:
+    server.search["waiting"] = "no worker of type K80 is up now: the runs wait"
+    assert (
+        "  Waiting       no worker of type K80 is up now: the runs wait\n"
+        in augury("hyper", "describe", "59").out
+    )
+    landing(server)
+    assert augury("hyper", "watch", "59").err == "no worker of type K80 is up now: the runs wait\n"
+
+
 def test_watching_as_json_prints_one_run_a_line(augury: Augury, server: FakeServer) -> None:
     landing(server)
     runs = [json.loads(line) for line in augury("hyper", "watch", "59", "--json").out.splitlines()]

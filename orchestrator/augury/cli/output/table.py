@@ -269,10 +269,11 @@ class TableRenderer:
                 text.plain(", ".join(worker["types"])),
                 f"{worker.get('busy', '?')}/{worker['slots']}",
                 text.duration(worker["last_seen_seconds"]) + " ago",
+                fleet.state(worker),
             ]
             for worker in workers
         ]
-        write(["", *text.table(["WORKER", "HOST", "TYPES", "BUSY", "LAST SEEN"], rows)])
+        write(["", *text.table(["WORKER", "HOST", "TYPES", "BUSY", "LAST SEEN", "STATE"], rows)])
 
     def workers(self, answer: Document) -> None:
         """Print a line for each worker and each queue."""
@@ -305,6 +306,7 @@ class TableRenderer:
             ("Type", search["kind"]),
             ("Status", state),
             ("Runs", "; ".join(filter(None, [counted(search.get("counts") or {}), *limits]))),
+            ("Waiting", text.plain(search.get("waiting") or "")),
             ("Command", text.plain(search["command"])),
             ("Machine type", text.cell(search["machine_type"]) if search["machine_type"] else ""),
             ("Judged by", text.plain(str(judge)) if judge.metric else ""),
