@@ -57,7 +57,7 @@ class Board:
         """Run id -> the newest value of the metric, for runs under way."""
 
     def refresh(self) -> list[Document]:
-        """Read what has changed; returns the runs whose state did, those that ended in order of their end."""
+        """Read what has changed; returns the runs whose state did, in the order in which it happened."""
         if self._asked is None:
             self._asked = time.monotonic(), datetime.now(UTC)
         changed = self._refresh()
@@ -98,7 +98,8 @@ class Board:
         landed = [self._land(run) for run in ended]
         still_open = (run["id"] for run in self.runs.values() if run["state"] not in FINAL_STATES)
         self._first_open = min(still_open, default=max(self.runs, default=0) + 1)
-        return [run for run in changed if run["state"] not in FINAL_STATES] + landed
+        # A slot's next run starts when the one before has ended: so it is told, whatever was read first.
+        return sorted(landed + [run for run in changed if run["state"] not in FINAL_STATES], key=_moment)
 
     @property
     def ended_runs(self) -> int:
@@ -151,6 +152,13 @@ class Board:
         assert self.best is not None
         self.curve.append(self.best["objective"])
         return run
+
+
+def _moment(run: Document) -> str:
+    """Return when a run came into its state, as far as that is stored."""
+    if run["state"] == "saving":
+        return "~"  # after all times: nothing waits for it but its own end
+    return str(run["ended_at"] or run["started_at"] or run["queued_at"])
 
 
 def watch(client: Client, search_id: int, options: OneJudgedSearch) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-from client_fake import START, FakeServer, complete, point, run_document
+from client_fake import END, START, FakeServer, complete, point, run_document
 
 from augury.cli import watching
+from augury.cli.options import OneJudgedSearch
+from augury.cli.watching import Board
 
 Augury = Callable[..., Any]
 
@@ -293,6 +295,17 @@ def test_watching_says_once_that_the_server_does_not_answer_and_goes_on(
     assert (said.code, failures) == (0, [])
     assert "the server at http://fake does not answer; trying on\n" in said.err
     assert said.out.endswith("augury hyper best 59\n")
+
+
+def test_a_run_that_follows_on_the_same_slot_is_told_after_the_end_of_the_one_before(
+    augury: Augury, server: FakeServer
+) -> None:
+    later = END.replace(":05.5", ":05.6")
+    server.runs.clear()
+    server.with_runs(run_document(2, state="running", started_at=later), complete(3, 0.5, ended_at=later))
+    server.with_runs(complete(1, 0.7), run_document(4, state="saving", started_at=START))
+    board = Board(server.client(), 59, OneJudgedSearch(search=59))
+    assert [run["id"] for run in board.refresh()] == [1, 3, 2, 4]
 
 
 def test_a_search_whose_runs_wait_for_a_worker_says_so(augury: Augury, server: FakeServer) -> None:
