@@ -200,6 +200,30 @@ def test_a_run_that_was_asked_to_stop_and_goes_on_is_stopping(augury: Augury, se
     assert "want" not in run
 
 
+@pytest.mark.parametrize(
+    ("state", "counts", "told"),
+    [
+        (
+            *("finished", {"complete": 2}),
+            "no complete run of search 59 has a value of metric 'scor' (reported: score); "
+            "did you mean 'score'?",
+        ),
+        ("stopped", {"stopped": 2}, "search 59 was stopped before a run was complete: it has no best run"),
+        ("running", {"running": 2}, "no run of search 59 is complete yet: see `augury hyper watch 59`"),
+        ("finished", {"failed": 2}, "no run of search 59 is complete: see `augury hyper describe 59`"),
+    ],
+)
+def test_why_there_is_no_best_run_is_told(
+    augury: Augury, server: FakeServer, state: str, counts: dict[str, int], told: str
+) -> None:
+    server.search |= {"state": state, "counts": counts, "best": None}
+    server.points = [point(401, 0, 1.0, "score")]
+    for run in server.runs.values():
+        run["objective"] = None
+    said = augury("hyper", "best", "59", "--metric", "scor")
+    assert (said.code, said.out, said.err) == (1, "", f"Error: {told}\n")
+
+
 def test_names_of_metrics_cannot_move_the_cursor(augury: Augury, server: FakeServer) -> None:
     server.search |= {"best": None, "metric": None}
     names = ["\x1b[31mred", "a\nb", "x" * 1000, *(f"m{number}" for number in range(20))]
