@@ -173,7 +173,7 @@ def _hush() -> None:
     And what it says of ^C: `_Ending` says it in our words.
     """
     warnings.filterwarnings("ignore", module="celery")
-    celery_worker.safe_say = lambda *_: None
+    celery_worker.safe_say = lambda *_: None  # type: ignore[attr-defined]
 
 
 class _Ending:
