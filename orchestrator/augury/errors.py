@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: What whoever comes with a token that opens nothing is told.
+UNKNOWN_TOKEN = "the token is unknown or revoked: set AUGURY_TOKEN"
+
 
 class AuguryError(Exception):
     """Root of all errors that Augury raises on purpose; its text is meant for the user."""

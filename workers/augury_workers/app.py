@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import sys
 import time
 import warnings
@@ -11,6 +12,7 @@ from typing import Any
 
 from billiard import current_process
 from celery import Celery, bootsteps, signals
+from celery.apps import worker as celery_worker
 from celery.worker import state as worker_state
 from celery.worker.control import Panel
 from celery.worker.request import Request
@@ -144,6 +146,8 @@ def serve(settings: Settings, slots: SlotSetting, hello: Hello) -> int:
         if _keeper is not None:
             _keeper.close()
 
+    ending = _Ending(settings.name)
+    signals.worker_shutting_down.connect(ending.hear, weak=False)
     signals.worker_process_init.connect(start_slot, weak=False)
     signals.worker_process_shutdown.connect(end_slot, weak=False)
     worker = app.Worker(
@@ -159,12 +163,43 @@ def serve(settings: Settings, slots: SlotSetting, hello: Hello) -> int:
     _hush()  # again: setting up its log has put the filters back
     gc.freeze()  # what was imported stays: not to be looked through again and again, nor copied by each child
     worker.start()
-    return int(worker.exitcode or 0)
+    code = int(worker.exitcode or 0)
+    return code if ending.code is None else ending.code
 
 
 def _hush() -> None:
-    """Silence Celery's warnings: of root (it fears pickle, only JSON is accepted), of chosen settings."""
+    """Silence Celery's warnings: of root (it fears pickle, only JSON is accepted), of chosen settings.
+
+    And what it says of ^C: `_Ending` says it in our words.
+    """
     warnings.filterwarnings("ignore", module="celery")
+    celery_worker.safe_say = lambda *_: None  # type: ignore[attr-defined]
+
+
+class _Ending:
+    """Says what a worker that was told to end waits for, and keeps the exit code after ^C."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.code: int | None = None
+        """0 after ^C, 130 after a second one, None unless there was one: then Celery's holds."""
+
+    def hear(self, sig: str, how: str, **_: Any) -> None:
+        """Note a signal; Celery calls this in the handler of it, which only this process has."""
+        by_key = sig == "SIGINT"
+        if how == "Cold":
+            self.code = 130 if by_key else self.code
+            return
+        self.code = 0 if by_key else self.code
+        runs = sorted(int(request.kwargs["run"]) for request in worker_state.active_requests)
+        if not runs:
+            return
+        which = f"run{'s' if len(runs) > 1 else ''} {', '.join(map(str, runs))}"
+        text = f"waits for {which} to end and takes nothing new"
+        if by_key:
+            text += "; a second ^C ends what still runs, and it is executed again elsewhere"
+        # Not print: the signal may have come in the middle of one.
+        os.write(2, f"augury worker {self._name}: {text}\n".encode())
 
 
 def _run(self: Any, run: int, token: int) -> dict[str, Any]:

@@ -18,6 +18,9 @@ from augury_workers.settings import Settings
 START_SECONDS = 10.0
 """How long a worker that starts waits for the broker."""
 
+HIDDEN = "…"
+"""What a server prints in place of the broker's password where it may land in logs."""
+
 _TIMEOUT = 3.0
 _PAUSE = 10.0
 """How long nobody looks after a call that failed: each blocks the worker's main process until its timeout."""
@@ -101,7 +104,10 @@ class Hello:
                 self._say()
                 return
             except redis.AuthenticationError as error:
-                raise SettingError(f"AUGURY_REDIS_URL: the broker refuses the login: {error}") from error
+                text = f"the broker refuses the login: {error}"
+                if parse_url(self._settings.redis_url).password == HIDDEN:
+                    text += f"; {HIDDEN} stands for the password in logs: put the broker's own there"
+                raise SettingError(f"AUGURY_REDIS_URL: {text}") from error
             except redis.exceptions.NoPermissionError as error:
                 fix = "see `augury redis-acl`"
                 raise SettingError(

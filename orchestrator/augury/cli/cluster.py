@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option, Typer
 
@@ -14,8 +15,12 @@ from augury.cli.helping import AuguryGroup
 from augury.cli.options import Output
 from augury.cli.output import renderer
 from augury.cli.processes import become, settled_environment
+from augury.client.connection import remote_address
 from augury.errors import UsageError
 from augury.private_file import write_private
+
+if TYPE_CHECKING:
+    from augury.client.client import Client
 
 CLUSTER = "Clusters"
 
@@ -111,7 +116,7 @@ def server(options: ServerOptions) -> None:
 )
 def create_token(options: OneUser) -> None:
     """Make a token for a user, and print it: it is told this once. Only the admin can."""
-    client = lazy.Client()
+    client = _shared()
     made = client.create_token(options.name)
     sentence = (
         f"On a laptop of {options.name}:\n"
@@ -129,7 +134,7 @@ def create_token(options: OneUser) -> None:
 )
 def list_tokens(options: Output) -> None:
     """List whom there are tokens for. Only the admin can."""
-    renderer(options).tokens(lazy.Client().tokens())
+    renderer(options).tokens(_shared().tokens())
 
 
 @token_app.command("revoke", cls=AuguryCommand)
@@ -141,7 +146,7 @@ def list_tokens(options: Output) -> None:
 )
 def revoke_token(options: OneUser) -> None:
     """Make a user's token worthless; what the user has started goes on. Only the admin can."""
-    revoked = lazy.Client().revoke_token(options.name)
+    revoked = _shared().revoke_token(options.name)
     renderer(options).said(revoked, f"The token of {options.name} is worthless now.", options.name)
 
 
@@ -162,3 +167,17 @@ def new_secret(options: SecretOptions) -> None:
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
     renderer(options).said({"file": str(path)}, f"Wrote {path}. Copy it to every worker, mode 0600.", path)
+
+
+def _shared() -> Client:
+    """Return the client of a shared server: the local instance has one user, and is not started for this.
+
+    Raises:
+        UsageError: no shared server is named.
+    """
+    if remote_address(os.environ) is None:
+        raise UsageError(
+            "no shared server is named: export AUGURY_URL and the admin's AUGURY_TOKEN "
+            "(the server printed both; the token lies in its --state-dir as `token`)"
+        )
+    return lazy.Client()

@@ -45,9 +45,9 @@ def draw(board: Board, changes: Iterable[list[Document]]) -> None:
 def picture(board: Board, height: int) -> RenderableType:
     """Return the whole picture for a terminal of `height` lines."""
     if not board.search:
-        return Text("…")
+        return Text(board.trouble or "…")
     search = board.search
-    length = text.duration(text.seconds_between(search["created_at"], search["ended_at"]))
+    length = text.duration(text.seconds_between(search["created_at"], search["ended_at"], board.now))
     head = Text.assemble(
         (f"Search #{search['id']}", "bold"), f"  {search['kind']}  {text.state(search)}  {length}"
     )
@@ -58,7 +58,9 @@ def picture(board: Board, height: int) -> RenderableType:
         f"{board.ended_runs}/{total}",
         counted(search.get("counts") or {}),
     )
-    return Group(head, bar, _best(board), _rows(board, max(height - OTHER_LINES, 3)))
+    sentences = (board.trouble, search.get("waiting"))
+    told = [Text(text.plain(sentence), style="yellow") for sentence in sentences if sentence]
+    return Group(head, bar, _best(board), _rows(board, max(height - OTHER_LINES, 3)), *told)
 
 
 def _best(board: Board) -> Text:
@@ -88,7 +90,13 @@ def _rows(board: Board, most: int) -> Table:
         values = [text.cell(run["params"].get(name)) for name in names]
         if judged:
             values.append(text.number(board.latest[run["id"]]) if run["id"] in board.latest else "")
-        cells = [str(run["id"]), text.state(run), text.took(run), *values, text.cell(run["objective"])]
+        cells = [
+            str(run["id"]),
+            text.state(run),
+            text.took(run, board.now),
+            *values,
+            text.cell(run["objective"]),
+        ]
         style = "bold green" if best else _STYLES.get(run["state"], "red")
         # Text, not str: what a user's value looks like must not be read as markup.
         table.add_row(*(Text(item) for item in cells), style=style)

@@ -12,7 +12,7 @@ from typer import Exit, Typer
 from augury.cli import judging, lazy
 from augury.cli.command import AuguryCommand, takes
 from augury.cli.files import plain_cell, written_whole
-from augury.cli.notices import progress
+from augury.cli.notices import fail, progress
 from augury.cli.options import (
     DownloadOptions,
     ListOptions,
@@ -21,8 +21,10 @@ from augury.cli.options import (
     WaitOptions,
 )
 from augury.cli.output import renderer, text
-from augury.cli.output.base import Asked
+from augury.cli.output.base import Asked, Document
 from augury.errors import UsageError
+from augury.grammar.suggest import did_you_mean
+from augury.run import OPEN_SEARCH_STATES
 
 if TYPE_CHECKING:
     from augury.client.client import Client
@@ -123,8 +125,7 @@ def best(options: OneJudgedSearch) -> None:
     run = judging.best(client, search, judge)
     out.best(search, run, judge)
     if run is None:
-        names = text.names(client.metric_names(search["id"])) or "none so far"
-        progress(f"No complete run of search #{search['id']} has {judge} (reported: {names}).")
+        fail(_why_none(client, search, str(judge.metric)))
         raise Exit(1)
 
 
@@ -207,6 +208,22 @@ def _write_points(client: Client, search_id: int, file: TextIO) -> int:
         writer.writerow([point["run_id"], name, point["time"], point["index"], point["value"]])
         count += 1
     return count
+
+
+def _why_none(client: Client, search: Document, metric: str) -> str:
+    """Return why a search has no best run by `metric`."""
+    number, state = search["id"], search["state"]
+    if not (search.get("counts") or {}).get("complete"):
+        if state in OPEN_SEARCH_STATES:
+            return f"no run of search {number} is complete yet: see `augury hyper watch {number}`"
+        if state in ("stopped", "killed"):
+            return f"search {number} was {state} before a run was complete: it has no best run"
+        return f"no run of search {number} is complete: see `augury hyper describe {number}`"
+    known = client.metric_names(number)
+    return (
+        f"no complete run of search {number} has a value of metric '{text.clipped(text.plain(metric), 60)}' "
+        f"(reported: {text.names(known) or 'none'}){did_you_mean(metric, set(known) - {metric})}"
+    )
 
 
 def _client() -> Client:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from typer import Exit
@@ -26,6 +30,12 @@ if TYPE_CHECKING:
 
 #: Runs per request while a search is followed; the first reading asks for full pages.
 WINDOW = 200
+#: Seconds without an answer after which people are told so.
+SILENT_SECONDS = 5.0
+#: Seconds without an answer after which durations stand still: nobody knows whether these runs go on.
+STANDING_SECONDS = 1.5
+#: Seconds between two looks whether to tell.
+LOOK_SECONDS = 0.25
 
 
 class Board:
@@ -37,6 +47,7 @@ class Board:
         self._options = options
         self._own = True
         self._first_open = 0
+        self._asked: tuple[float, datetime] | None = None
         self.search: Document = {}
         self.judge = Judge(None, "last", "maximize")
         self.runs: dict[int, Document] = {}
@@ -46,7 +57,30 @@ class Board:
         """Run id -> the newest value of the metric, for runs under way."""
 
     def refresh(self) -> list[Document]:
-        """Read what has changed; returns the runs whose state did, those that ended in order of their end."""
+        """Read what has changed; returns the runs whose state did, in the order in which it happened."""
+        if self._asked is None:
+            self._asked = time.monotonic(), datetime.now(UTC)
+        changed = self._refresh()
+        self._asked = None
+        return changed
+
+    @property
+    def trouble(self) -> str | None:
+        """What to tell people while the server does not answer; None when it does."""
+        asked = self._asked
+        if asked is None or time.monotonic() - asked[0] < SILENT_SECONDS:
+            return None
+        return f"the server at {self._client.address.url} does not answer; trying on"
+
+    @property
+    def now(self) -> datetime:
+        """Until when the runs under way are known to go on: now, or when the server fell silent."""
+        asked = self._asked
+        if asked is None or time.monotonic() - asked[0] < STANDING_SECONDS:
+            return datetime.now(UTC)
+        return asked[1]
+
+    def _refresh(self) -> list[Document]:
         if not self.search:
             self._judge()
         found = self._read_open()
@@ -64,7 +98,8 @@ class Board:
         landed = [self._land(run) for run in ended]
         still_open = (run["id"] for run in self.runs.values() if run["state"] not in FINAL_STATES)
         self._first_open = min(still_open, default=max(self.runs, default=0) + 1)
-        return [run for run in changed if run["state"] not in FINAL_STATES] + landed
+        # A slot's next run starts when the one before has ended: so it is told, whatever was read first.
+        return sorted(landed + [run for run in changed if run["state"] not in FINAL_STATES], key=_moment)
 
     @property
     def ended_runs(self) -> int:
@@ -119,6 +154,13 @@ class Board:
         return run
 
 
+def _moment(run: Document) -> str:
+    """Return when a run came into its state, as far as that is stored."""
+    if run["state"] == "saving":
+        return "~"  # after all times: nothing waits for it but its own end
+    return str(run["ended_at"] or run["started_at"] or run["queued_at"])
+
+
 def watch(client: Client, search_id: int, options: OneJudgedSearch) -> None:
     """Follow a search until it is over.
 
@@ -126,13 +168,16 @@ def watch(client: Client, search_id: int, options: OneJudgedSearch) -> None:
         Exit: always; 130 when the user detaches, else the code of `hyper wait`.
     """
     board = Board(client, search_id, options)
+    # Found before anything is asked of it: what is told of a silent server names it.
+    _ = client.address
     try:
         with client.doorbell(search=search_id) as bell:
             changes = readings(board.refresh, bell)
             if sys.stdout.isatty() and not (options.json or options.quiet):
                 lazy.live.draw(board, changes)
             else:
-                _tell(board, changes, _line_printer(board, options))
+                with _telling_of_trouble(board):
+                    _tell(board, changes, _line_printer(board, options))
                 if not (options.json or options.quiet):
                     renderer(options).waited({**board.search, "best": board.best}, board.ended())
     except KeyboardInterrupt:
@@ -149,12 +194,42 @@ def watch(client: Client, search_id: int, options: OneJudgedSearch) -> None:
 
 
 def _tell(board: Board, changes: Iterable[list[Document]], tell: Callable[[Document], None]) -> None:
+    told = None
     for changed in changes:
         for run in changed:
             tell(run)
         sys.stdout.flush()
+        waiting = board.search.get("waiting")
+        if waiting and waiting != told:
+            progress(waiting)
+        told = waiting
         if is_over(cast("dict[str, Any]", board.search)):
             return
+
+
+@contextmanager
+def _telling_of_trouble(board: Board) -> Iterator[None]:
+    """Tell on stderr, once for each time it happens, that the server does not answer.
+
+    By a thread: a request to a server that hangs returns after a minute only.
+    """
+    over = threading.Event()
+
+    def look() -> None:
+        told = False
+        while not over.wait(LOOK_SECONDS):
+            trouble = board.trouble
+            if trouble and not told:
+                progress(trouble)
+            told = trouble is not None
+
+    thread = threading.Thread(target=look, daemon=True, name="augury-trouble")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _line_printer(board: Board, options: OneJudgedSearch) -> Callable[[Document], None]:

@@ -50,6 +50,8 @@ def plan(run_id: int, files: Sequence[OutputFile], path: str, dest: str, *, forc
         what = f"no file or folder '{path}'" if path else "left no files"
         raise NotFoundError(f"run {run_id} has {what}: see `augury ls runs/{run_id}`")
     root = Path(dest)
+    if not root.is_dir() and not root.parent.is_dir():
+        raise UsageError(f"there is no folder {root.parent}: make it first, or name another place")
     if root.is_dir() or dest.endswith("/"):
         root /= _parts(run_id, path)[-1] if path else str(run_id)
     copies = [Copy(one, _target(run_id, root, path, one.path)) for one in chosen]

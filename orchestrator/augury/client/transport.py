@@ -11,6 +11,7 @@ from typing import Any
 from augury.client._httpx import httpx
 from augury.client.connection import Address
 from augury.errors import (
+    UNKNOWN_TOKEN,
     AuguryError,
     NotFoundError,
     RefusedError,
@@ -54,6 +55,9 @@ def error_of(status: int, text: str) -> AuguryError:
     if isinstance(document, dict):
         kind = str(document.get("kind") or kind)
         message = str(document.get("error") or document.get("detail") or "")
+    if not message and status == 401:
+        # The answer to HEAD has no body that would say so.
+        message = UNKNOWN_TOKEN
     if not message:
         message = f"the server answered {status}: {text.strip()[:200] or 'nothing'}"
     return ERRORS_BY_KIND.get(kind, AuguryError)(message)

@@ -197,10 +197,15 @@ def _unused(command: Command, name: str, unfed: Sequence[str]) -> UsageError:
         return UsageError(f"parameter '{name}' is not used: ':{name}:' stands only in a comment")
     near = next((word for word in unfed if nearest(word, [name]) or _part_of(word, name)), None)
     if near:
-        return UsageError(f"{problem}, but ':{near}:' is; did you mean ':{name}:'?")
+        return UsageError(
+            f"parameter '{name}' is not used: the command has ':{near}:', and no parameter of that name: "
+            f"did you mean --param {near}=…? (or write ':{name}:' in the command)"
+        )
     other = re.search(rf"(?<!\w)(?:\$?\{{{{?|[$%<:]){re.escape(name)}(?![\w-])[}}%>:]{{0,2}}", text)
     if other:
         return UsageError(f"{problem}; write ':{name}:' instead of '{show(other[0])}'")
+    if len(unfed) == 1:
+        problem += f", and no parameter feeds ':{unfed[0]}:', which is"
     return UsageError(f"{problem}; write ':{name}:' where its value belongs, or remove the parameter")
 
 

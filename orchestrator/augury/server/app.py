@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from augury import __version__
-from augury.errors import AuguryError, UnauthorizedError, UnavailableError, UsageError
+from augury.errors import UNKNOWN_TOKEN, AuguryError, UnauthorizedError, UnavailableError, UsageError
 from augury.server.api import instance, outputs, runs, searches, snapshots, tokens, worker, workers
 from augury.server.api.common import error_response
 from augury.server.hosts import Hosts
@@ -61,7 +61,7 @@ def build(service: Service, hosts: Collection[str] = ()) -> FastAPI:
         scheme, _, token = header.partition(" ")
         owner = await run_in_threadpool(service.owner_of, token) if scheme.lower() == "bearer" else None
         if owner is None:
-            return error_response(UnauthorizedError("the token is unknown or revoked: set AUGURY_TOKEN"))
+            return error_response(UnauthorizedError(UNKNOWN_TOKEN))
         request.state.owner = owner
         service.touch()
         return await call_next(request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import sys
 from collections.abc import Sequence
@@ -102,7 +103,7 @@ def announce(config: Settings, url: str, first_token: str | None, notices: Seque
     key = settings.secret_file(config.home)
     # Other output than a terminal lands in logs.
     shown = first_token if sys.stdout.isatty() else None
-    token = shown or f"$(cat {token_file(config)})"
+    token = shown or f"$(cat {shlex.quote(str(token_file(config)))})"
     instance = "" if config.instance == "main" else f"AUGURY_INSTANCE={config.instance} "
     lines = [
         f"Augury {__version__} serves '{config.instance}' at {url}",
@@ -111,9 +112,9 @@ def announce(config: Settings, url: str, first_token: str | None, notices: Seque
         f"  {instance}AUGURY_URL={url} AUGURY_REDIS_URL='{broker}' \\",
         "    AUGURY_SECRET_FILE=augury.secret augury worker",
         "",
-        "On a laptop:"
+        "On a laptop, as the admin:"
         if shown
-        else "On a laptop, as the admin, with the token in that file of this machine:",
+        else "On this machine, as the admin (on a laptop with what that file holds):",
         f"  export AUGURY_URL={url} AUGURY_TOKEN={token}",
         "",
         "A token for each user: augury token create NAME",

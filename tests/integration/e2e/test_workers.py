@@ -29,13 +29,18 @@ def test_a_worker_is_drained_and_undrained_from_the_shell(shell: Shell) -> None:
     assert "all workers of type local are drained" in said.stderr
     wait_until(lambda: shell.json("workers")["workers"][0]["state"] == "drained")
     assert "drained (new disk)" in shell.ok("workers")
+    assert "drained (new disk)" in shell.ok("status")
+    shell.ok("hyper", "grid", "--param", "a=1", "--", "true", ":a:")
+    assert "Waiting       all workers of type local are drained: the runs wait" in shell.ok(
+        "hyper", "describe", "1"
+    )
     # Over a restart of everything.
     shell.ok("down", "--force")
     shell.ok("up")
     wait_until(lambda: shell.json("workers")["workers"][0]["state"] == "drained")
     assert shell.json("info", "2")["state"] == "queued"
     [queue] = shell.json("workers")["queues"]
-    assert {"queued": 1, "running": 0, "slots": 0, "busy": 0}.items() <= queue.items()
+    assert {"queued": 2, "running": 0, "slots": 0, "busy": 0}.items() <= queue.items()
     shell.ok("workers", "undrain", name)
     wait_until(lambda: shell.json("info", "2")["state"] == "complete")
 

@@ -303,7 +303,22 @@ def test_interrupt_at_the_terminal_does_not_reach_the_run(own: Stand, worker: Wo
     for pid in [worker.process.pid, *worker.children()]:
         os.kill(pid, signal.SIGINT)
     assert own.server.final(1).log == b"end\n"
-    worker.process.wait(20)
+    assert worker.process.wait(20) == 0
+    said = worker.log.read_text()
+    assert ": waits for run 1 to end and takes nothing new; a second ^C ends what still runs, and" in said
+    assert "Ctrl+C" not in said
+    assert "shutdown" not in said
+
+
+def test_a_second_interrupt_ends_the_runs(own: Stand, worker: Worker) -> None:
+    pids = start_stubborn(own, 1)
+    worker.process.send_signal(signal.SIGINT)
+    wait_for(lambda: "a second ^C" in worker.log.read_text(), 5, "the sentence")
+    time.sleep(1)
+    worker.process.send_signal(signal.SIGINT)
+    assert worker.process.wait(60) == 130
+    assert not any(alive(pid) for pid in pids)
+    assert "Ctrl+C" not in worker.log.read_text()
 
 
 def test_worker_of_the_same_name_is_refused(own: Stand, worker: Worker) -> None:

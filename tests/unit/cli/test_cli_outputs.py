@@ -163,3 +163,12 @@ def test_python_lists_and_downloads(server: FakeServer, tmp_path: Path) -> None:
     assert run.download("ckpt/deep/b", tmp_path / "deep/b", force=True) == [tmp_path / "deep/b"]
     with pytest.raises(NotFoundError, match="augury ls runs/401"):
         run.download("nothing", tmp_path)
+
+
+def test_copying_makes_no_folders_above_the_copy(augury: Augury, tmp_path: Path) -> None:
+    for source in ("runs/401", "runs/401/ckpt/a.pt"):
+        for dest in ("no/such/x", "no/such/"):
+            said = augury("cp", source, dest)
+            assert said.code == 2
+            assert said.err.startswith("Error: there is no folder no")
+    assert not (tmp_path / "no").exists()

@@ -242,7 +242,7 @@ def test_an_empty_name_is_refused(augury: Augury, server: FakeServer, option: st
 
 def test_the_status_shows_workers(augury: Augury) -> None:
     out = augury("status").out
-    for piece in ("http://fake", "2 running, 3 queued", "k80@box", "2/4"):
+    for piece in ("http://fake", "2 running, 3 queued", "k80@box", "2/4", "STATE", "drained (new disk)"):
         assert piece in out
     assert augury("status", "--json").json["workers"][0]["slots"] == 4
     assert augury("status", "-q").out == "k80@box\n"

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
-from client_fake import START, FakeServer, complete, point, run_document
+from client_fake import END, START, FakeServer, complete, point, run_document
+
+from augury.cli import watching
+from augury.cli.options import OneJudgedSearch
+from augury.cli.watching import Board
 
 Augury = Callable[..., Any]
 
@@ -193,6 +200,30 @@ def test_a_run_that_was_asked_to_stop_and_goes_on_is_stopping(augury: Augury, se
     assert "want" not in run
 
 
+@pytest.mark.parametrize(
+    ("state", "counts", "told"),
+    [
+        (
+            *("finished", {"complete": 2}),
+            "no complete run of search 59 has a value of metric 'scor' (reported: score); "
+            "did you mean 'score'?",
+        ),
+        ("stopped", {"stopped": 2}, "search 59 was stopped before a run was complete: it has no best run"),
+        ("running", {"running": 2}, "no run of search 59 is complete yet: see `augury hyper watch 59`"),
+        ("finished", {"failed": 2}, "no run of search 59 is complete: see `augury hyper describe 59`"),
+    ],
+)
+def test_why_there_is_no_best_run_is_told(
+    augury: Augury, server: FakeServer, state: str, counts: dict[str, int], told: str
+) -> None:
+    server.search |= {"state": state, "counts": counts, "best": None}
+    server.points = [point(401, 0, 1.0, "score")]
+    for run in server.runs.values():
+        run["objective"] = None
+    said = augury("hyper", "best", "59", "--metric", "scor")
+    assert (said.code, said.out, said.err) == (1, "", f"Error: {told}\n")
+
+
 def test_names_of_metrics_cannot_move_the_cursor(augury: Augury, server: FakeServer) -> None:
     server.search |= {"best": None, "metric": None}
     names = ["\x1b[31mred", "a\nb", "x" * 1000, *(f"m{number}" for number in range(20))]
@@ -261,6 +292,54 @@ def test_watching_without_a_terminal_tells_each_change(augury: Augury, server: F
         "Best: 0.9 by run 403    augury hyper best 59",
         "First failure: augury logs 404",
     ]
+
+
+def test_watching_says_once_that_the_server_does_not_answer_and_goes_on(
+    augury: Augury, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = threading.Event()
+    failures = [httpx.ConnectError("refused")] * 3
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr)
+        told.set()
+
+    def fall_silent(method: str, path: str) -> None:
+        if path == "/searches/59" and len(server.asked(path)) > 1:
+            if failures:
+                told.wait(10)
+                raise failures.pop()
+            finished(server)
+
+    monkeypatch.setattr(watching, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(watching, "progress", tell)
+    server.on_request = fall_silent
+    said = augury("hyper", "watch", "59")
+    assert (said.code, failures) == (0, [])
+    assert "the server at http://fake does not answer; trying on\n" in said.err
+    assert said.out.endswith("augury hyper best 59\n")
+
+
+def test_a_run_that_follows_on_the_same_slot_is_told_after_the_end_of_the_one_before(
+    augury: Augury, server: FakeServer
+) -> None:
+    later = END.replace(":05.5", ":05.6")
+    server.runs.clear()
+    server.with_runs(run_document(2, state="running", started_at=later), complete(3, 0.5, ended_at=later))
+    server.with_runs(complete(1, 0.7), run_document(4, state="saving", started_at=START))
+    board = Board(server.client(), 59, OneJudgedSearch(search=59))
+    assert [run["id"] for run in board.refresh()] == [1, 3, 2, 4]
+
+
+def test_a_search_whose_runs_wait_for_a_worker_says_so(augury: Augury, server: FakeServer) -> None:
+    server.search["waiting"] = "no worker of type K80 is up now: the runs wait"
+    assert (
+        "  Waiting       no worker of type K80 is up now: the runs wait\n"
+        in augury("hyper", "describe", "59").out
+    )
+    landing(server)
+    assert augury("hyper", "watch", "59").err == "no worker of type K80 is up now: the runs wait\n"
 
 
 def test_watching_as_json_prints_one_run_a_line(augury: Augury, server: FakeServer) -> None:

@@ -24,7 +24,7 @@ def test_a_grid_is_cast_and_shown(augury: Augury, server: FakeServer) -> None:
         "rate  Run ID",
         "0.1   401",
         "0.1   402",
-        "Follow it: augury hyper watch 59    Best so far: augury hyper best 59",
+        "Follow it: augury hyper watch 59    Its runs: augury hyper describe 59",
     ]
     sent = server.submitted
     assert sent["kind"] == "grid"
@@ -33,6 +33,11 @@ def test_a_grid_is_cast_and_shown(augury: Augury, server: FakeServer) -> None:
     assert sent["space"] == {"rate": {"values": [0.1, 1]}}
     assert sent["cwd"] == ""
     assert list(server.snapshots) == [sent["snapshot"]]
+
+
+def test_the_best_run_is_offered_only_where_a_metric_is_named(augury: Augury, server: FakeServer) -> None:
+    last = augury("hyper", "grid", "--metric", "acc", "--param", "rate=0.1,1", *WORDS).out.splitlines()[-1]
+    assert last == "Follow it: augury hyper watch 59    Best so far: augury hyper best 59"
 
 
 def test_the_manual_line_without_dashes_is_understood(augury: Augury, server: FakeServer) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 
+import httpx
 import pytest
 from client_fake import START, FakeServer, complete, point, run_document
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from augury.cli import live, losses
+from augury.cli import live, losses, watching
 from augury.cli.options import OneJudgedSearch
 from augury.cli.output import text
 from augury.cli.output.table import ids, parameter
 from augury.cli.watching import Board
+from augury.errors import UnavailableError
 
 
 @pytest.mark.parametrize(
@@ -148,6 +150,33 @@ def test_the_live_picture_fits_the_terminal_and_shows_the_best_run() -> None:
     assert "[red]x:100:" in shown
     assert any(line.startswith("1 ") for line in shown.splitlines())
     assert any(line.startswith("50 ") for line in shown.splitlines())
+
+
+def test_the_live_picture_stands_still_and_says_so_while_the_server_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = FakeServer().with_runs(run_document(1, state="running", started_at=START))
+    board = Board(server.client(), 59, OneJudgedSearch(search=59))
+    board.refresh()
+    assert board.trouble is None
+
+    def refuse(method: str, path: str) -> None:
+        raise httpx.ConnectError("refused")
+
+    server.on_request = refuse
+    with pytest.raises(UnavailableError):
+        board.refresh()
+    assert board.trouble is None
+    for limit in ("SILENT_SECONDS", "STANDING_SECONDS"):
+        monkeypatch.setattr(watching, limit, 0.0)
+    assert board.trouble == "the server at http://fake does not answer; trying on"
+    assert board.now == board.now
+    console = Console(file=io.StringIO(), width=100, color_system=None)
+    console.print(live.picture(board, 24))
+    assert board.trouble in console.file.getvalue()  # type: ignore[attr-defined]
+    server.on_request = lambda method, path: None
+    board.refresh()
+    assert board.trouble is None
 
 
 def test_the_live_picture_of_a_search_without_results() -> None:

@@ -261,7 +261,10 @@ STATUS = {
     "running": 2,
     "queued": 3,
     "workers": [
-        {"name": "k80@box", "host": "box", "types": ["K80"], "slots": 4, "busy": 2, "last_seen_seconds": 1.0}
+        {
+            **{"name": "k80@box", "host": "box", "types": ["K80"], "slots": 4, "busy": 2},
+            **{"last_seen_seconds": 1.0, "state": "drained", "reason": "new disk"},
+        }
     ],
     "schema": 1,
 }

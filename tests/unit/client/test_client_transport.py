@@ -12,7 +12,7 @@ from client_fake import FakeServer
 from augury import errors
 from augury.client.connection import Address
 from augury.client.routes import Routes
-from augury.client.transport import error_of
+from augury.client.transport import Transport, error_of
 from augury.spec import Command, SearchSpec
 
 SPEC = SearchSpec(kind="run", command=Command(argv=("true",)))
@@ -54,6 +54,16 @@ def breaks_off(request: httpx.Request) -> httpx.Response:
 
 def is_silent(request: httpx.Request) -> httpx.Response:
     raise httpx.ReadTimeout("timed out", request=request)
+
+
+def test_a_wrong_token_is_named_where_the_answer_has_no_body() -> None:
+    transport = Transport(lambda verify: Address("http://fake", "old"), httpx.MockTransport(answers_401))
+    with pytest.raises(errors.UnauthorizedError, match="unknown or revoked: set AUGURY_TOKEN"):
+        transport.exists("/snapshots/abc")
+
+
+def answers_401(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(401)
 
 
 def knows_no_token(request: httpx.Request) -> httpx.Response:

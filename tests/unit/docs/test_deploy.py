@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from docs_pages import DEPLOY, ROOT, name
+from docs_pages import DEPLOY, PAGES, ROOT, name
 
 from augury.cli.flower import FlowerOptions
 from augury.cli.main import run
@@ -130,3 +130,8 @@ def test_the_image_is_built_as_everything_else_and_is_not_root() -> None:
     kept = re.findall(r"^!(\S+)", (DEPLOY / "Containerfile.dockerignore").read_text(), re.MULTILINE)
     assert sorted(copied) == sorted(kept)
     assert all(Path(ROOT, path).exists() for path in copied)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_nobody_is_told_to_install_from_an_index_what_is_on_none(page: Path) -> None:
+    assert not re.search(r"pip install (-\S+ )*'?augury\b", page.read_text())

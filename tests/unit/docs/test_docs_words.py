@@ -10,6 +10,7 @@ import pytest
 from docs_pages import DOCS, PAGES, ROOT, name, prose
 
 from augury import run as states
+from augury.cli import following
 from augury.cli.output import contract
 from augury.spec import AGGREGATIONS, GOALS, NUMBER_TYPES, SCALINGS
 
@@ -96,3 +97,11 @@ def test_decisions_are_numbered_without_gaps_and_listed() -> None:
 def test_pages_name_no_path_of_a_machine() -> None:
     for page in PAGES:
         assert not re.search(r"/(?:home|root|work|Users)/", page.read_text()), name(page)
+
+
+def test_the_guide_says_what_each_state_and_each_exit_code_of_a_search_means() -> None:
+    guide = (DOCS / "guide" / "searching.md").read_text()
+    for word in (*get_args(states.RunState), *get_args(states.SearchState)):
+        assert f"`{word}`" in guide, word
+    for code in (0, 1, following.SOME_FAILED, following.TIMED_OUT, 130):
+        assert f"| {code} |" in guide, code

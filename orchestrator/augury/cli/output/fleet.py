@@ -33,9 +33,14 @@ def lines(answer: Document) -> Iterator[str]:
         yield from text.table(["QUEUE", "TYPES", "QUEUED", "RUNNING", "BUSY"], rows)
 
 
+def state(worker: Any) -> str:
+    """Return the state of a worker with the reason for it, as in `drained (new disk)`."""
+    reason = text.plain(worker.get("reason") or "")
+    return (worker.get("state") or "up") + (f" ({reason})" if reason else "")
+
+
 def _row(worker: Any) -> list[str]:
     seen = worker["last_seen_seconds"]
-    reason = text.plain(worker["reason"])
     shown = [str(run) for run in worker["runs"][:4]]
     if len(worker["runs"]) > len(shown):
         shown.append("…")
@@ -46,5 +51,5 @@ def _row(worker: Any) -> list[str]:
         f"{worker['busy']}/{worker['slots']}",
         ", ".join(shown) or "-",
         "-" if seen is None else text.duration(seen) + " ago",
-        worker["state"] + (f" ({reason})" if reason else ""),
+        state(worker),
     ]

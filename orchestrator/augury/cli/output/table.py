@@ -86,7 +86,13 @@ class TableRenderer:
             write([f"Drawn with --seed {search['seed']}"])
         if not dry_run:
             number = search["id"]
-            write([f"Follow it: augury hyper watch {number}    Best so far: augury hyper best {number}"])
+            # Without a metric there is no best run to ask for.
+            second = (
+                f"Best so far: augury hyper best {number}"
+                if search["metric"]
+                else f"Its runs: augury hyper describe {number}"
+            )
+            write([f"Follow it: augury hyper watch {number}    {second}"])
 
     def searches(self, searches: Sequence[Document]) -> None:
         """Print a line for each search."""
@@ -263,10 +269,11 @@ class TableRenderer:
                 text.plain(", ".join(worker["types"])),
                 f"{worker.get('busy', '?')}/{worker['slots']}",
                 text.duration(worker["last_seen_seconds"]) + " ago",
+                fleet.state(worker),
             ]
             for worker in workers
         ]
-        write(["", *text.table(["WORKER", "HOST", "TYPES", "BUSY", "LAST SEEN"], rows)])
+        write(["", *text.table(["WORKER", "HOST", "TYPES", "BUSY", "LAST SEEN", "STATE"], rows)])
 
     def workers(self, answer: Document) -> None:
         """Print a line for each worker and each queue."""
@@ -299,6 +306,7 @@ class TableRenderer:
             ("Type", search["kind"]),
             ("Status", state),
             ("Runs", "; ".join(filter(None, [counted(search.get("counts") or {}), *limits]))),
+            ("Waiting", text.plain(search.get("waiting") or "")),
             ("Command", text.plain(search["command"])),
             ("Machine type", text.cell(search["machine_type"]) if search["machine_type"] else ""),
             ("Judged by", text.plain(str(judge)) if judge.metric else ""),

@@ -48,11 +48,11 @@ def moment(text: str | None) -> str:
     return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def seconds_between(start: str | None, end: str | None) -> float | None:
-    """Return the seconds from `start` to `end` (now when there is no end); None without a start."""
+def seconds_between(start: str | None, end: str | None, now: datetime | None = None) -> float | None:
+    """Return the seconds from `start` to `end` (to `now` when there is no end); None without a start."""
     if start is None:
         return None
-    last = datetime.now(UTC) if end is None else datetime.fromisoformat(end)
+    last = now or datetime.now(UTC) if end is None else datetime.fromisoformat(end)
     return (last - datetime.fromisoformat(start)).total_seconds()
 
 
@@ -72,9 +72,9 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86400}d {whole % 86400 // 3600:02}h"
 
 
-def took(document: Any) -> str:
-    """Return how long a run has been going, or went."""
-    return duration(seconds_between(document.get("started_at"), document.get("ended_at")))
+def took(document: Any, now: datetime | None = None) -> str:
+    """Return how long a run has been going (until `now`), or went."""
+    return duration(seconds_between(document.get("started_at"), document.get("ended_at"), now))
 
 
 def state(run: Any) -> str:

@@ -40,6 +40,7 @@ def status(request: Request, service: TheService) -> dict[str, Any]:
         busy = runs.held_by_worker(connection)
     running = sum(count for one in counts.values() for state, count in one.items() if state in HELD_STATES)
     now = time.monotonic()
+    known = {worker["name"]: worker for worker in service.workers.listing()}
     return {
         "version": __version__,
         "instance": service.settings.instance,
@@ -59,8 +60,10 @@ def status(request: Request, service: TheService) -> dict[str, Any]:
                 "slots": presence.hello.slots,
                 "busy": busy.get(presence.hello.worker, 0),
                 "last_seen_seconds": now - presence.seen,
+                **{key: known[presence.hello.worker][key] for key in ("state", "reason")},
             }
             for presence in service.roster.workers()
+            if presence.hello.worker in known  # one may have come in between
         ],
         "slots_from": _slots_from(service),
         "schema": SCHEMA,

@@ -88,7 +88,13 @@ def get_search(search_id: int, service: TheService) -> dict[str, Any]:
 def _document(service: TheService, search: SearchRecord) -> dict[str, Any]:
     with service.store.read() as connection:
         counts = searches.counts(connection, [search.id])[search.id]
-        return views.search_json(search, counts=counts, best=_best_json(connection, search))
+        document = views.search_json(search, counts=counts, best=_best_json(connection, search))
+    waits = search.state == "running" and counts.get("queued")
+    # The local worker serves any type.
+    machine_type = search.queue if service.settings.local else search.spec.machine_type or search.queue
+    return document | {
+        "waiting": service.workers.waiting_notice(machine_type, search.queue) if waits else None
+    }
 
 
 @router.get("/searches/{search_id}/runs")
