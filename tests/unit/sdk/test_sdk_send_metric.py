@@ -84,6 +84,9 @@ class Tensor:
         (value,) = self.values
         return value
 
+    def __repr__(self) -> str:
+        return f"Tensor{self.values}"
+
 
 @pytest.mark.parametrize(
     ("value", "written"),

@@ -61,6 +61,7 @@ def test_a_change_that_cannot_be_used_leaves_the_keys_in_force_and_is_told_once(
         ("nonsense", 0o600, "line 1 of the secret file is not 'kid base64-key'"),
         (new_secret_line(), 0o640, "others may read it; run: chmod 600"),
     ],
+    ids=["none", "nonsense", "open to others"],
 )
 def test_a_file_that_cannot_be_used_is_named_at_the_start(
     tmp_path: Path, text: str | None, mode: int, sentence: str
