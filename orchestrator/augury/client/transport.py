@@ -116,6 +116,8 @@ class Transport:
         """Ask for the headers of something; False when it is not there. Raises as `request`."""
         response = self._answer("HEAD", path, None, None, repeatable=True)
         if response.status_code >= 400 and response.status_code != 404:
+            # An answer to HEAD has no sentence; what keeps one request from being done keeps all.
+            self.request("GET", "/status")
             raise error_of(response.status_code, "")
         return response.status_code != 404
 

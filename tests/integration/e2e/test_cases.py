@@ -158,7 +158,7 @@ def test_values_keep_their_spelling_and_reach_no_shell(shell: Shell) -> None:
         ["bayesian", "-n", "2", "-r", "1", "--metric", "m", "-a", "sum", "--param", "a=0:1"],
         ["bayesian", "-n", "2", "-r", "1", "--param", "a=0:1"],
         ["grid", "--param", "rate=1,2", "--param", "a=1"],
-        ["grid", "--timeout", "5", "--param", "a=1"],
+        ["grid", "--stop-condition", "loss:lt:5", "--param", "a=1"],
         ["grid", "-p", "a=1"],
         ["grid", "-m", "runs/4", "--param", "a=1"],
     ],

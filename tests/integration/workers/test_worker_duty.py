@@ -138,7 +138,8 @@ def start(variables: dict[str, str], folder: Path) -> subprocess.CompletedProces
         "--state-dir",
         str(folder / "s"),
     ]
-    environment = {**os.environ, "AUGURY_SECRET_FILE": str(secret), **variables}
+    where = {"AUGURY_SECRET_FILE": str(secret), "AUGURY_URL": "http://127.0.0.1:9"}
+    environment = {**os.environ, **where, **variables}
     return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=40, check=False)
 
 

@@ -129,13 +129,6 @@ def test_files_that_cannot_be_stored_are_said_to_be_lost(shared: Stand) -> None:
     assert "Not a directory" in told.final["detail"]
 
 
-def test_without_a_way_to_the_server_the_setting_is_named(shared: Stand) -> None:
-    told = shared.do(9, shell=WRITE, outputs=True, blobs=None)
-    assert told.final is not None
-    assert told.final["cause"] == "outputs_lost"
-    assert "AUGURY_URL is not set" in told.final["detail"]
-
-
 def test_a_supervisor_killed_while_saving_is_reported_and_leaves_no_half_file(
     own: Stand, worker: Worker
 ) -> None:
