@@ -66,13 +66,18 @@ def test_strange_metrics_cost_warnings_and_nothing_else(shell: Shell) -> None:
     assert "\x1b" not in shell.ok("info", str(run["id"]))
 
 
+def _hear_interrupts() -> None:
+    """Undo what a shell does to what it starts in the background, and all that comes after: no ^C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_interrupting_twice_shows_no_traceback(shell: Shell) -> None:
     shell.ok("up")
     for words in (("run", "--", "sleep", "30"), ("hyper", "list")):
         for wait in (0.1, 0.5, 1.0):
             process = subprocess.Popen(
                 ["augury", *words], cwd=shell.folder, env=shell.environment(), stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE, text=True,
+                stderr=subprocess.PIPE, text=True, preexec_fn=_hear_interrupts,  # noqa: PLW1509 - no threads
             )  # fmt: skip
             time.sleep(wait)
             for _ in range(2):
